@@ -1,0 +1,181 @@
+"""The messages of the optimizer: a request, its reply, and the call that a worker executes.
+
+Unknown fields are ignored when decoding, so that neighbouring versions understand each other.
+Times are milliseconds (`_ms`) or seconds (`_s`); a `deadline_ms` is an instant on the fleet's clock (Unix milliseconds
+of the Redis server, see `optimizer_state.clock`).
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+VERSION = 1
+
+REQUEST_TYPE = "optimizer.request.v1"
+CANCEL_TYPE = "optimizer.cancel.v1"
+CALL_TYPE = "optimizer.call.v1"
+REPLY_TYPE = "optimizer.reply.v1"
+EVENT_TYPE = "optimizer.event.v1"
+CONTENT_TYPE = "application/msgpack"
+
+Op = Literal["chat", "embed"]
+Task = Literal["code", "reasoning", "creative", "long", "general"]
+Source = Literal["backend", "cache", "collapsed", "direct"]
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+TimeoutMs = Annotated[int, msgspec.Meta(ge=1, le=24 * 3600 * 1000)]
+TtlS = Annotated[float, msgspec.Meta(ge=0, le=366 * 24 * 3600)]
+
+
+class Priority(StrEnum):
+    """How soon a request wants to be served; each has its own queue per backend."""
+
+    INTERACTIVE = "interactive"
+    STANDARD = "standard"
+    BATCH = "batch"
+
+    @property
+    def rank(self) -> int:
+        """0 for the most urgent; grows with patience."""
+        return _RANKS[self]
+
+
+_RANKS = {Priority.INTERACTIVE: 0, Priority.STANDARD: 1, Priority.BATCH: 2}
+
+
+class CachePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a request wants of the cache.
+
+    `use` reads, joins and stores; `refresh` does not read, but joins and stores; `off` does none of them.
+    `ttl_s = None` takes the time to live configured for the task; 0 stores nothing.
+    """
+
+    mode: Literal["use", "refresh", "off"] = "use"
+    ttl_s: TtlS | None = None
+    namespace: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    scope: Literal["tenant", "agent", "public"] = "tenant"
+
+
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent asks. `params` is an OpenAI chat or embeddings body without `model`.
+
+    `model` is an alias, a backend, `backend/model`, or `auto`. `timeout_ms` is the time left when the message was
+    published: a resubmission carries less of it.
+    """
+
+    v: int
+    id: Name
+    agent: Name
+    params: dict[str, Any]
+    op: Op = "chat"
+    model: Name = "auto"
+    task: Task | None = None
+    cache: CachePolicy = CachePolicy()
+    priority: Priority = Priority.STANDARD
+    timeout_ms: TimeoutMs = 60_000
+    stream: bool = False
+    ordering_key: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    tags: dict[str, str] = {}
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tokens of one call. `input_tokens` includes cached ones, `output_tokens` includes reasoning ones.
+
+    `raw` is the provider's own usage object, kept so that a cost can be computed again.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    raw: dict[str, Any] | None = None
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+
+class Timings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the time of a request went, as the process that replied saw it."""
+
+    wait_ms: float = 0.0
+    call_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An error as it travels: a code of `errors.CODES`, a sentence for people, and whether trying again may help."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    retry_after_s: float | None = None
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The one answer to a request: `result` (an OpenAI chat.completion or embeddings list) or `error`."""
+
+    v: int
+    id: str
+    ok: bool
+    source: Source = "backend"
+    result: dict[str, Any] | None = None
+    backend: str | None = None
+    model: str | None = None
+    task: Task | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    age_s: float | None = None
+    timings: Timings = Timings()
+    attempts: int = 0
+    error: ErrorInfo | None = None
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """One station of a route: a backend and the model to ask it for."""
+
+    backend: str
+    model: str
+
+
+class Waiter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request in a flight: where to reply, until when, and for whom. This is what Redis keeps of it."""
+
+    id: str
+    reply_to: str
+    deadline_ms: int
+    agent: str
+    tenant: str
+    priority: Priority = Priority.STANDARD
+    since_ms: int = 0
+
+
+class Call(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a coordinator hands to a worker: the request, its route and its work id (`fingerprint` and `number`).
+
+    `number = 0` means there is no flight: the cache is off or Redis was away, and only `waiter` is to be answered.
+    `hop` is the station of `route` that this message is for; `attempts` counts the calls already made.
+    """
+
+    v: int
+    fingerprint: str
+    number: int
+    waiter: Waiter
+    params: dict[str, Any]
+    route: tuple[Hop, ...]
+    op: Op = "chat"
+    task: Task = "general"
+    model: str = "auto"
+    hop: int = 0
+    attempts: int = 0
+    may_read: bool = True
+    store_ttl_ms: int = 0
+    tags: dict[str, str] = {}
+
+    @property
+    def work_id(self) -> str:
+        """The name of this dispatch; redoing the dispatch keeps it."""
+        return f"{self.fingerprint}.{self.number}" if self.number else self.waiter.id
