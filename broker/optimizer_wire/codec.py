@@ -3,6 +3,7 @@
 Every limit is checked before a message is believed: size, version, depth, and the types that JSON knows.
 """
 
+import math
 from functools import cache
 from typing import Any, TypeVar
 
@@ -56,7 +57,7 @@ def decode(body: bytes, kind: type[M]) -> M:
     if len(body) > MAX_BODY_BYTES:
         raise InvalidRequest(f"The message has {len(body):,} bytes; at most {MAX_BODY_BYTES:,} are allowed.")
     try:
-        message = _decoder(kind).decode(body)
+        message: M = _decoder(kind).decode(body)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise _explained(body, error) from error
     if (version := getattr(message, "v", VERSION)) != VERSION:
@@ -104,8 +105,13 @@ def check_json(value: Any, depth: int = 0) -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             check_json(item, depth + 1)
-    elif isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN is the one that differs
+    else:
+        _check_scalar(value)
+
+
+def _check_scalar(value: Any) -> None:
+    if isinstance(value, float):
+        if not math.isfinite(value):
             raise InvalidRequest("A parameter is NaN or infinite, which JSON cannot say.")
     elif isinstance(value, int):
         if not -_MAX_INT < value < _MAX_INT:

@@ -1,0 +1,132 @@
+"""Events: what happened, told to whoever listens on the topic exchange.
+
+An event is a CloudEvent in binary mode: `id`, `source`, `type` and `time` travel as `cloudEvents_*` headers and in the
+body; the routing key is the type without `io.` and `.v1`. Every event has the same schema; fields that do not apply
+are absent. There is never any prompt text in it.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from optimizer_wire.ids import new_id
+from optimizer_wire.messages import VERSION, Op, Priority, Source, Task, Timings, Usage
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One thing that happened. `time` is Unix seconds; `source` names the process that saw it."""
+
+    v: int = VERSION
+    id: str = msgspec.field(default_factory=new_id)
+    type: str
+    source: str
+    time: float = msgspec.field(default_factory=time.time)
+    request_id: str | None = None
+    work_id: str | None = None
+    fingerprint: str | None = None
+    agent: str | None = None
+    tenant: str | None = None
+    op: Op | None = None
+    task: Task | None = None
+    priority: Priority | None = None
+    backend: str | None = None
+    model: str | None = None
+    outcome: str | None = None
+    answered_from: Source | None = None
+    status: int | None = None
+    attempt: int | None = None
+    waiters: int | None = None
+    prompt_chars: int | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    price_version: str | None = None
+    timings: Timings | None = None
+    age_s: float | None = None
+    retry_after_s: float | None = None
+    error_code: str | None = None
+    error_signature: str | None = None
+    message: str | None = None
+    tags: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """A documented kind of event: its type (also the routing key), when it happens, and the fields that it adds."""
+
+    type: str
+    when: str
+    fields: tuple[str, ...]
+
+
+_WHO = ("request_id", "agent", "tenant", "op", "task", "priority", "tags")
+_CALL = (*_WHO, "work_id", "fingerprint", "backend", "model", "attempt", "prompt_chars")
+_RESULT = (*_CALL, "outcome", "status", "waiters", "usage", "cost_usd", "price_version", "timings")
+
+CACHE_HIT = "optimizer.cache.hit"
+CACHE_MISS = "optimizer.cache.miss"
+COLLAPSED = "optimizer.request.collapsed"
+CALL_STARTED = "optimizer.call.started"
+CALL_FINISHED = "optimizer.call.finished"
+CALL_FAILED = "optimizer.call.failed"
+RETRY = "optimizer.retry"
+ERROR = "optimizer.error"
+RATE_LIMIT = "optimizer.rate_limit"
+WORKER_STARTED = "optimizer.worker.started"
+WORKER_STOPPED = "optimizer.worker.stopped"
+
+KINDS: dict[str, EventKind] = {
+    kind.type: kind
+    for kind in (
+        EventKind(
+            CACHE_HIT,
+            "a coordinator answered a request from the cache",
+            (*_WHO, "fingerprint", "backend", "model", "answered_from", "usage", "cost_usd", "age_s", "timings"),
+        ),
+        EventKind(CACHE_MISS, "a request leads: a call was sent to a backend", (*_WHO, "fingerprint", "work_id")),
+        EventKind(COLLAPSED, "a request joined a call that is already on its way", (*_WHO, "fingerprint", "work_id")),
+        EventKind(CALL_STARTED, "a worker begins an upstream call", _CALL),
+        EventKind(CALL_FINISHED, "an upstream call gave an answer; a learning event", _RESULT),
+        EventKind(
+            CALL_FAILED,
+            "an upstream call gave no answer; a learning event",
+            (*_RESULT, "retry_after_s", "error_code", "error_signature", "message"),
+        ),
+        EventKind(
+            RETRY,
+            "a failed call is sent to the next backend of its route, or will be made again at this one",
+            (*_CALL, "outcome", "retry_after_s", "message"),
+        ),
+        EventKind(
+            ERROR,
+            "a request ended with an error, or a message could not be understood",
+            (*_WHO, "work_id", "fingerprint", "backend", "model", "error_code", "message", "waiters", "timings"),
+        ),
+        EventKind(
+            RATE_LIMIT,
+            "a backend refused a call for its rate, or calls have begun to wait for a backend's budget",
+            (*_CALL, "outcome", "status", "retry_after_s", "message"),
+        ),
+        EventKind(WORKER_STARTED, "a worker is ready for calls", ("backend", "message")),
+        EventKind(WORKER_STOPPED, "a worker has drained and leaves", ("backend", "message")),
+    )
+}
+
+
+def event(type_: str, source: str, **fields: Any) -> Event:
+    """An event of a documented kind.
+
+    :raises KeyError: if the type is not documented in `KINDS`.
+    """
+    return Event(type=KINDS[type_].type, source=source, **fields)
+
+
+def cloud_event_headers(happened: Event) -> dict[str, str]:
+    """The CloudEvents attributes as AMQP headers (binary mode; the AMQP 0-9-1 binding exists only as drafts)."""
+    return {
+        "cloudEvents_specversion": "1.0",
+        "cloudEvents_id": happened.id,
+        "cloudEvents_source": happened.source,
+        "cloudEvents_type": f"io.{happened.type}.v1",
+    }

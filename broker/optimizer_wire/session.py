@@ -1,0 +1,294 @@
+"""The one place that opens an asyncio AMQP connection.
+
+A `Session` is one connection for one life: it does not reconnect behind anybody's back. Whoever owns it knows what was
+unanswered when it broke, opens the next one (`backoff_s`), and declares, consumes and publishes again.
+
+Publishing and acknowledging go through the channel of aiormq below aio-pika: the layer above costs about two fifths of
+the throughput and hides when a message was written.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import aio_pika
+import aiormq
+import aiormq.exceptions
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
+
+from optimizer_wire.topology import Queue, Topology
+from optimizer_wire.urls import masked_url
+
+CONNECT_TIMEOUT_S = 10.0
+PUBLISH_TIMEOUT_S = 10.0
+
+Deliver = Callable[[DeliveredMessage], None]
+
+_LOST = (aiormq.exceptions.AMQPError, aiormq.exceptions.ChannelInvalidStateError, ConnectionError, OSError)
+
+
+class BrokerUnavailable(Exception):
+    """RabbitMQ cannot be reached, refuses us, or went away."""
+
+
+class Unroutable(Exception):
+    """No queue is bound where the message was published to."""
+
+
+class Refused(Exception):
+    """The broker did not take the message: the queue is full."""
+
+
+class Unconfirmed(Exception):
+    """It is unknown whether the broker has the message: the connection broke or the confirm did not come in time."""
+
+
+class TopologyDiffers(Exception):
+    """An entity exists on the broker with other arguments than it must have; the message says which."""
+
+
+def backoff_s(attempt: int, *, base_s: float = 0.25, cap_s: float = 15.0) -> float:
+    """Seconds to wait before connecting again: full jitter (AWS Architecture Blog, 2015), doubling up to `cap_s`."""
+    return random.uniform(0, min(cap_s, base_s * 2 ** min(attempt, 16)))
+
+
+class Channel:
+    """One AMQP channel. Not safe for use after its session was lost: every method then raises `BrokerUnavailable`."""
+
+    def __init__(self, underlay: aiormq.Channel) -> None:
+        self._channel = underlay
+
+    async def declare(self, topology: Topology) -> None:
+        """Declare everything that is missing.
+
+        :raises TopologyDiffers: if something exists with other arguments; the channel is closed by then.
+        """
+        try:
+            for exchange in topology.exchanges:
+                await self._channel.exchange_declare(exchange.name, exchange_type=exchange.kind, durable=True)
+            for queue in topology.queues:
+                await self.declare_queue(queue)
+            for binding in topology.bindings:
+                await self._channel.queue_bind(binding.queue, binding.exchange, binding.key)
+        except aiormq.exceptions.ChannelPreconditionFailed as error:
+            raise TopologyDiffers(str(error)) from error
+        except _LOST as error:
+            raise BrokerUnavailable(_words(error)) from error
+
+    async def declare_queue(self, queue: Queue) -> None:
+        """Declare one queue.
+
+        :raises BrokerUnavailable: if the broker refuses it or is gone.
+        """
+        try:
+            await self._channel.queue_declare(
+                queue.name,
+                durable=queue.durable,
+                exclusive=queue.exclusive,
+                auto_delete=queue.auto_delete,
+                arguments=queue.arguments,
+            )
+        except aiormq.exceptions.ChannelPreconditionFailed as error:
+            raise TopologyDiffers(str(error)) from error
+        except _LOST as error:
+            raise BrokerUnavailable(_words(error)) from error
+
+    async def bind(self, queue: str, exchange: str, key: str) -> None:
+        """Bind a queue to an exchange."""
+        try:
+            await self._channel.queue_bind(queue, exchange, key)
+        except _LOST as error:
+            raise BrokerUnavailable(_words(error)) from error
+
+    async def consume(
+        self, queue: str, deliver: Deliver, *, prefetch: int = 0, no_ack: bool = False, on_cancel: Callable[[], None]
+    ) -> str:
+        """Call `deliver` with every message of the queue; returns the consumer's tag.
+
+        `on_cancel` is called when the broker ends the consumer, for example because the queue was deleted.
+        `deliver` must not block: it takes the message and returns.
+        """
+
+        async def received(message: DeliveredMessage) -> None:
+            deliver(message)
+
+        def cancelled(_: object) -> None:
+            on_cancel()
+
+        try:
+            if prefetch:
+                await self._channel.basic_qos(prefetch_count=prefetch)
+            self._channel.on_consumer_cancel_callbacks.add(cancelled)
+            answer = await self._channel.basic_consume(queue, received, no_ack=no_ack)
+        except _LOST as error:
+            raise BrokerUnavailable(_words(error)) from error
+        return str(answer.consumer_tag)
+
+    async def stop_consuming(self, tag: str) -> None:
+        """Ask the broker to send no more messages to this consumer."""
+        try:
+            await self._channel.basic_cancel(tag)
+        except _LOST as error:
+            raise BrokerUnavailable(_words(error)) from error
+
+    async def publish(self, exchange: str, key: str, body: bytes, properties: Basic.Properties) -> None:
+        """Publish without waiting: what is acked after this on the same channel is handled after it by the broker."""
+        try:
+            await self._channel.basic_publish(
+                body, exchange=exchange, routing_key=key, properties=properties, wait=False
+            )
+        except _LOST as error:
+            raise BrokerUnavailable(_words(error)) from error
+
+    async def publish_confirmed(
+        self,
+        exchange: str,
+        key: str,
+        body: bytes,
+        properties: Basic.Properties,
+        *,
+        timeout_s: float = PUBLISH_TIMEOUT_S,
+    ) -> None:
+        """Publish and wait until the broker has the message; the channel must have been opened with `confirms`.
+
+        :raises Unroutable: if no queue is bound there.
+        :raises Refused: if the queue is full.
+        :raises Unconfirmed: if it cannot be known whether the broker has it.
+        """
+        try:
+            await self._channel.basic_publish(
+                body,
+                exchange=exchange,
+                routing_key=key,
+                properties=properties,
+                mandatory=True,
+                wait=False,
+                timeout=timeout_s,
+            )
+        except aiormq.exceptions.PublishError as error:
+            raise Unroutable(f"No queue is bound to {exchange} with the key {key}.") from error
+        except aiormq.exceptions.DeliveryError as error:
+            raise Refused(f"The queue behind {key} is full.") from error
+        except TimeoutError as error:
+            raise Unconfirmed(f"RabbitMQ did not confirm within {timeout_s:g} s.") from error
+        except _LOST as error:
+            raise Unconfirmed(_words(error)) from error
+
+    async def ack(self, tag: int) -> None:
+        """Tell the broker that a delivery has been handled."""
+        try:
+            await self._channel.basic_ack(tag, wait=False)
+        except _LOST as error:
+            raise BrokerUnavailable(_words(error)) from error
+
+    async def reject(self, tag: int) -> None:
+        """Send a delivery to the dead letters."""
+        try:
+            await self._channel.basic_reject(tag, requeue=False, wait=False)
+        except _LOST as error:
+            raise BrokerUnavailable(_words(error)) from error
+
+    async def requeue(self, tag: int) -> None:
+        """Hand a delivery back, for a process that stops. Never for "not now": it counts toward the delivery limit."""
+        try:
+            await self._channel.basic_nack(tag, requeue=True, wait=False)
+        except _LOST as error:
+            raise BrokerUnavailable(_words(error)) from error
+
+    async def flush(self) -> None:
+        """Wait until the broker has handled everything sent on this channel so far (a round trip on the channel)."""
+        try:
+            await self._channel.basic_qos(prefetch_count=0)
+        except _LOST as error:
+            raise BrokerUnavailable(_words(error)) from error
+
+
+class Session:
+    """One connection to RabbitMQ. `lost` is set when it is gone, whoever closed it."""
+
+    def __init__(self, connection: aio_pika.abc.AbstractConnection, user: str) -> None:
+        self._connection = connection
+        self._channels: list[aio_pika.abc.AbstractChannel] = []
+        self.user = user
+        self.lost = asyncio.Event()
+        connection.close_callbacks.add(lambda *_: self.lost.set())
+
+    @classmethod
+    async def open(cls, url: str, name: str, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
+        """Connect; `name` is shown in RabbitMQ's own pages.
+
+        :raises BrokerUnavailable: with a sentence, if it cannot be reached in time or refuses the user.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                connection = await aio_pika.connect(url, client_properties={"connection_name": name})
+        except (TimeoutError, *_LOST) as error:
+            raise BrokerUnavailable(f"RabbitMQ at {masked_url(url)} cannot be reached: {_words(error)}") from error
+        return cls(connection, aio_pika.connection.make_url(url).user or "guest")
+
+    async def channel(self, *, confirms: bool = False) -> Channel:
+        """Open a channel; with `confirms`, for `publish_confirmed`."""
+        try:
+            channel = self._connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+            await channel.initialize(timeout=CONNECT_TIMEOUT_S)
+        except (TimeoutError, RuntimeError, *_LOST) as error:
+            raise BrokerUnavailable(_words(error)) from error
+        channel.close_callbacks.add(lambda *_: self.lost.set())
+        self._channels.append(channel)
+        underlay = await channel.get_underlay_channel()
+        if not isinstance(underlay, aiormq.Channel):
+            raise BrokerUnavailable(f"aio-pika gave a channel of the kind {type(underlay).__name__}.")
+        return Channel(underlay)
+
+    async def close(self) -> None:
+        """Close the connection; what was published before has been handed to the broker."""
+        self.lost.set()
+        try:
+            async with asyncio.timeout(5):
+                await self._connection.close()
+        except (TimeoutError, *_LOST):
+            pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def properties(
+    kind: str,
+    message_id: str,
+    *,
+    content_type: str,
+    reply_to: str | None = None,
+    expiration_ms: int | None = None,
+    user: str | None = None,
+    agent: str | None = None,
+    durable: bool = False,
+    headers: Mapping[str, Any] | None = None,
+) -> Basic.Properties:
+    """The AMQP properties that every message of the optimizer carries (design: message_id = correlation_id = id)."""
+    return Basic.Properties(
+        content_type=content_type,
+        delivery_mode=2 if durable else 1,
+        correlation_id=message_id,
+        message_id=message_id,
+        reply_to=reply_to,
+        expiration=str(expiration_ms) if expiration_ms is not None else None,
+        message_type=kind,
+        user_id=user,
+        app_id=agent,
+        headers=dict(headers) if headers else None,
+    )
+
+
+def _words(error: BaseException) -> str:
+    """An error of the AMQP library as a sentence's end."""
+    text = str(error) or type(error).__name__
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,165 @@
+"""The exchanges and queues of a deployment, as data. Valid on RabbitMQ 3.10 to 4.x.
+
+Every argument is set explicitly: defaults differ between versions, and a queue's arguments cannot be changed later.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from optimizer_wire.messages import Priority
+
+DELIVERY_LIMIT = 20
+REQUESTS_MAX = 100_000
+CALLS_MAX = 100_000
+DEAD_MAX = 100_000
+REPLY_EXPIRES_MS = 10 * 60 * 1000
+EVENTS_BUFFER = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue and the arguments it must have."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    durable: bool = True
+    exclusive: bool = False
+    auto_delete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A queue bound to an exchange."""
+
+    exchange: str
+    queue: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything that has to exist before messages can flow."""
+
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
+    bindings: tuple[Binding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of a deployment's entities; `prefix` lets many deployments share one broker."""
+
+    prefix: str = "optimizer"
+
+    @property
+    def requests(self) -> str:
+        """Exchange and queue that agents publish to."""
+        return f"{self.prefix}.requests"
+
+    @property
+    def calls(self) -> str:
+        """Exchange that coordinators publish calls to."""
+        return f"{self.prefix}.calls"
+
+    @property
+    def events(self) -> str:
+        """Topic exchange of all events."""
+        return f"{self.prefix}.events"
+
+    @property
+    def dead(self) -> str:
+        """Exchange and queue of what could not be handled."""
+        return f"{self.prefix}.dead"
+
+    def call_key(self, backend: str, priority: Priority) -> str:
+        """Routing key of a call."""
+        return f"{backend}.{priority.value}"
+
+    def call_queue(self, backend: str, priority: Priority) -> str:
+        """Queue of a backend's calls of one priority."""
+        return f"{self.prefix}.calls.{backend}.{priority.value}"
+
+    def reply_queue(self, user: str, instance: str) -> str:
+        """Queue on which one client instance of a RabbitMQ user awaits its replies."""
+        return f"{self.reply_prefix(user)}{instance}"
+
+    def reply_prefix(self, user: str | None) -> str:
+        """What the reply queues of a user begin with; of any user, if None."""
+        return f"{self.prefix}.replies.{user}." if user else f"{self.prefix}.replies."
+
+
+def _work_queue(name: str, dead: str, max_length: int) -> Queue:
+    return Queue(
+        name,
+        {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-max-length": max_length,
+            "x-overflow": "reject-publish",
+            "x-dead-letter-exchange": dead,
+            "x-dead-letter-strategy": "at-least-once",
+        },
+    )
+
+
+def shared_topology(names: Names) -> Topology:
+    """What every process needs, whatever the backends."""
+    return Topology(
+        exchanges=(
+            Exchange(names.requests, "direct"),
+            Exchange(names.calls, "direct"),
+            Exchange(names.events, "topic"),
+            Exchange(names.dead, "fanout"),
+        ),
+        queues=(
+            _work_queue(names.requests, names.dead, REQUESTS_MAX),
+            Queue(names.dead, {"x-queue-type": "quorum", "x-max-length": DEAD_MAX, "x-overflow": "drop-head"}),
+        ),
+        bindings=(
+            Binding(names.requests, names.requests, names.requests),
+            Binding(names.dead, names.dead, ""),
+        ),
+    )
+
+
+def backend_topology(names: Names, backends: Iterable[str]) -> Topology:
+    """The call queues of the given backends, one for each priority."""
+    pairs = [(backend, priority) for backend in backends for priority in Priority]
+    return Topology(
+        exchanges=(),
+        queues=tuple(_work_queue(names.call_queue(*pair), names.dead, CALLS_MAX) for pair in pairs),
+        bindings=tuple(Binding(names.calls, names.call_queue(*pair), names.call_key(*pair)) for pair in pairs),
+    )
+
+
+def reply_queue(name: str) -> Queue:
+    """A client's own queue: durable, so that it survives a blip, and gone ten minutes after its last consumer."""
+    return Queue(name, {"x-queue-type": "classic", "x-expires": REPLY_EXPIRES_MS})
+
+
+def event_queue(name: str) -> Queue:
+    """A subscriber's own bounded queue: a slow subscriber loses its oldest events and hinders nobody."""
+    return Queue(
+        name,
+        {"x-queue-type": "classic", "x-max-length": EVENTS_BUFFER, "x-overflow": "drop-head"},
+        durable=False,
+        exclusive=True,
+        auto_delete=True,
+    )
+
+
+def topic_pattern(pattern: str) -> str:
+    """What a person means by an event pattern: a trailing `.*` includes everything below.
+
+    In AMQP a `*` is exactly one word, so that `optimizer.*` would miss `optimizer.cache.hit`.
+    """
+    return f"{pattern[:-2]}.#" if pattern.endswith(".*") else "#" if pattern == "*" else pattern
