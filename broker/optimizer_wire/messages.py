@@ -116,13 +116,16 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The one answer to a request: `result` (an OpenAI chat.completion or embeddings list) or `error`."""
+    """The one answer to a request: `result` (an OpenAI chat.completion or embeddings list) or `error`.
+
+    `result` stays encoded until somebody reads it: what passes an answer on need not understand it.
+    """
 
     v: int
     id: str
     ok: bool
     source: Source = "backend"
-    result: dict[str, Any] | None = None
+    result: msgspec.Raw | None = None
     backend: str | None = None
     model: str | None = None
     task: Task | None = None
@@ -154,21 +157,22 @@ class Waiter(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a coordinator hands to a worker: the request, its route and its work id (`fingerprint` and `number`).
+    """What a coordinator hands to a worker: the request, its route and its work id.
 
-    `number = 0` means there is no flight: the cache is off or Redis was away, and only `waiter` is to be answered.
+    A flight is named by `fingerprint` and `flight`; `number` counts its dispatches (1, 2, …). `flight = 0` means that
+    there is none: the cache is off or Redis was away, and only `waiter` is to be answered.
     `hop` is the station of `route` that this message is for; `attempts` counts the calls already made.
     """
 
     v: int
     fingerprint: str
+    flight: int
     number: int
     waiter: Waiter
     params: dict[str, Any]
     route: tuple[Hop, ...]
     op: Op = "chat"
     task: Task = "general"
-    model: str = "auto"
     hop: int = 0
     attempts: int = 0
     may_read: bool = True
@@ -178,4 +182,4 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def work_id(self) -> str:
         """The name of this dispatch; redoing the dispatch keeps it."""
-        return f"{self.fingerprint}.{self.number}" if self.number else self.waiter.id
+        return f"{self.fingerprint}.{self.flight}.{self.number}" if self.flight else self.waiter.id

@@ -1,0 +1,1 @@
+"""What every long-running process of the optimizer shares: start and stop, logs, health, and telling events."""

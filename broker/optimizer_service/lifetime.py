@@ -1,0 +1,84 @@
+"""The life of a process: run until SIGTERM or SIGINT, keep a session with RabbitMQ, and leave with a telling code.
+
+Exit codes follow sysexits.h: 0 stopped as asked, 69 a service is missing, 70 internal error, 78 wrong configuration.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from optimizer_service.logs import Logger
+from optimizer_wire.session import BrokerUnavailable, Session, backoff_s
+
+EXIT_UNAVAILABLE = 69
+EXIT_INTERNAL = 70
+EXIT_CONFIG = 78
+
+try:
+    import uvloop
+except ImportError:  # not built for this platform; the standard loop does the same, slower
+    _loop_factory = None
+else:
+    _loop_factory = uvloop.new_event_loop
+
+
+def run(main: Coroutine[Any, Any, int]) -> int:
+    """Run a process to its end; returns its exit code."""
+    with asyncio.Runner(loop_factory=_loop_factory) as runner:
+        return runner.run(main)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that is set when the process is asked to stop (SIGTERM, SIGINT)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def keep_session(
+    url: str,
+    name: str,
+    serve: Callable[[Session], Awaitable[None]],
+    stop: asyncio.Event,
+    log: Logger,
+) -> None:
+    """Serve on one session after another, with full jitter between attempts, until asked to stop.
+
+    `serve` returns when the session is lost or when it has drained; `BrokerUnavailable` from it means lost.
+    """
+    attempt = 0
+    while not stop.is_set():
+        try:
+            async with await Session.open(url, name) as session:
+                attempt = 0
+                await serve(session)
+                if not stop.is_set():
+                    log.warning("connection lost", to="rabbitmq")
+        except BrokerUnavailable as error:
+            log.warning("rabbitmq unavailable", reason=str(error), attempt=attempt)
+        if stop.is_set():
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), backoff_s(attempt))
+        attempt += 1
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Wait until any of the events is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def every(interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something again and again, until cancelled."""
+    while True:
+        await work()
+        await asyncio.sleep(interval_s)

@@ -1,0 +1,234 @@
+"""Flights in Redis: one upstream call and all the requests that wait for it.
+
+Thin typed shell over `lua/{admit,begin,renew,complete,release,cancel,sweep}.lua`, where the rules are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from optimizer_state.store import Step, Store
+from optimizer_wire.messages import Call, ErrorInfo, Task, Usage, Waiter
+
+LEASE_MS = 15_000
+RENEW_S = 5.0
+KEEP_MS = 15 * 60 * 1000
+SWEEP_GRACE_MS = 60_000
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a flight ended, as Redis keeps it: for later requests in the cache, and for the flight's own waiters."""
+
+    ok: bool
+    leader: str
+    stored_ms: int
+    result: msgspec.Raw | None = None
+    backend: str | None = None
+    model: str | None = None
+    task: Task | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    call_ms: float = 0.0
+    attempts: int = 0
+    error: ErrorInfo | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_answers = msgspec.msgpack.Decoder(Answer)
+_waiters = msgspec.msgpack.Decoder(Waiter)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request on its way in. `may_read`: whether a stored answer will do."""
+
+    fingerprint: str
+    waiter: Waiter
+    may_read: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A stored answer."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The answer of the flight that this very request was in."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The request was cancelled or its deadline passed: a late copy of it is to be dropped."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """The request waits in a flight; with `publish_again` its call may have been lost, or must become more urgent."""
+
+    flight: int
+    number: int
+    publish_again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """The request opened a flight; its call is to be published."""
+
+    flight: int
+
+
+Admitted = Hit | Known | Gone | Join | Lead
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What became of the wish to run a dispatch.
+
+    `run`; `answered` with the outcome and those to tell; `hit`: the cache has it; `busy`: another owner is alive for
+    `busy_ms`; `nobody` waits any more; `moved`: another dispatch or flight has taken over; `redispatch`: publish the
+    next dispatch, its worker died before it could.
+    """
+
+    verdict: Literal["run", "answered", "hit", "busy", "nobody", "moved", "redispatch"]
+    answer: Answer | None = None
+    waiters: tuple[Waiter, ...] = ()
+    busy_ms: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Whether this owner ended the flight, and whom to tell; without waiters, another owner has the flight."""
+
+    mine: bool
+    waiters: tuple[Waiter, ...] = ()
+
+
+def _admitted(reply: list[Any]) -> Admitted:
+    match reply[0]:
+        case b"hit":
+            return Hit(_answers.decode(reply[1]))
+        case b"known":
+            return Known(_answers.decode(reply[2]))
+        case b"gone":
+            return Gone(reply[1].decode())
+        case b"join":
+            return Join(int(reply[1]), int(reply[2]), reply[3] == 1)
+        case _:
+            return Lead(int(reply[1]))
+
+
+class Flights:
+    """The flights of one deployment. Every method raises `RedisAway` if Redis is away."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def _key(self, fingerprint: str) -> str:
+        return f"{self._store.prefix}:{{{fingerprint}}}"
+
+    async def admit(self, batch: Sequence[Admission]) -> list[Admitted]:
+        """Admit requests in one round trip."""
+        replies = await self._store.run([self._admit_step(admission) for admission in batch])
+        return [_admitted(reply) for reply in replies]
+
+    def _admit_step(self, admission: Admission) -> Step:
+        waiter = admission.waiter
+        arguments = (
+            waiter.id,
+            int(admission.may_read),
+            waiter.deadline_ms,
+            waiter.priority.rank,
+            _encoder.encode(waiter),
+            KEEP_MS,
+        )
+        return Step("admit", self._key(admission.fingerprint), arguments)
+
+    async def begin(self, call: Call, owner: str, *, redelivered: bool) -> Begun:
+        """Ask to run a dispatch. `owner` is a token of this delivery, not of the process."""
+        waiter = call.waiter
+        arguments = (
+            call.flight,
+            call.number,
+            owner,
+            LEASE_MS,
+            int(call.may_read),
+            int(redelivered),
+            waiter.id,
+            waiter.deadline_ms,
+            waiter.priority.rank,
+            _encoder.encode(waiter),
+            KEEP_MS,
+        )
+        reply = await self._run("begin", call.fingerprint, arguments)
+        match verdict := reply[0].decode():
+            case "answered":
+                waiters = tuple(_waiters.decode(blob) for blob in reply[2:])
+                return Begun("answered", _answers.decode(reply[1]), waiters)
+            case "hit":
+                return Begun("hit", _answers.decode(reply[1]), (waiter,))
+            case "busy":
+                return Begun("busy", busy_ms=int(reply[1]))
+            case "redispatch":
+                return Begun("redispatch", number=int(reply[1]))
+            case _:
+                return Begun(verdict)
+
+    async def renew(self, call: Call, owner: str) -> Literal["ok", "nobody", "lost"]:
+        """Keep the lease of a running dispatch."""
+        reply = await self._run("renew", call.fingerprint, (call.flight, call.number, owner, LEASE_MS, KEEP_MS))
+        verdict: Literal["ok", "nobody", "lost"] = reply[0].decode()
+        return verdict
+
+    async def latest_deadline(self, call: Call) -> int | None:
+        """Until when anybody waits for a dispatch that nobody has begun; None if nobody does (it is ended then)."""
+        reply = await self._run("renew", call.fingerprint, (call.flight, call.number, "", LEASE_MS, KEEP_MS))
+        return int(reply[1]) if reply[0] == b"ok" else None
+
+    async def complete(self, call: Call, owner: str, answer: Answer, *, store_ttl_ms: int) -> Completed:
+        """End a flight with its outcome; an empty `owner` ends one whose call could not be published."""
+        arguments = (
+            call.flight,
+            call.number,
+            owner,
+            _encoder.encode(answer),
+            store_ttl_ms,
+            KEEP_MS,
+            call.waiter.id,
+            _encoder.encode(call.waiter),
+        )
+        reply = await self._run("complete", call.fingerprint, arguments)
+        if reply[0] == b"late":
+            return Completed(mine=False)
+        return Completed(mine=True, waiters=tuple(_waiters.decode(blob) for blob in reply[1:]))
+
+    async def release(self, call: Call, owner: str) -> int | None:
+        """Give a dispatch back for the next backend; returns the next dispatch's number, or None if it is not ours."""
+        reply = await self._run("release", call.fingerprint, (call.flight, call.number, owner))
+        return int(reply[1]) if reply[0] == b"next" else None
+
+    async def cancel(self, fingerprint: str, request_id: str) -> None:
+        """Take a request out of its flight, and keep late copies of it from joining again."""
+        await self._run("cancel", fingerprint, (request_id, KEEP_MS))
+
+    async def sweep(self) -> int:
+        """Remove flights that ended unnoticed; returns how many. It looks at every flight: call it rarely."""
+        cursor, swept, pattern = b"0", 0, f"{self._store.prefix}:{{*}}:flight"
+        while True:
+            cursor, keys = await self._store.command("SCAN", cursor, "MATCH", pattern, "COUNT", 500)
+            steps = [Step("sweep", key.decode().removesuffix(":flight"), (SWEEP_GRACE_MS,)) for key in keys]
+            swept += sum(int(reply[1]) for reply in await self._store.run(steps)) if steps else 0
+            if int(cursor) == 0:
+                return swept
+
+    async def _run(self, script: Any, fingerprint: str, arguments: Sequence[str | int | bytes]) -> list[Any]:
+        return (await self._store.run([Step(script, self._key(fingerprint), arguments)]))[0]

@@ -1,0 +1,52 @@
+-- A worker wants to run a dispatch:
+--   {run} | {answered, blob, waiter…} | {hit, blob} | {busy, lease left ms} | {nobody} | {moved} | {redispatch, number}
+-- ARGV: flight, number, owner, lease_ms, may read (0/1), redelivered (0/1), id, deadline, rank, waiter, keep_ms
+local flight, number, owner, lease_ms, may_read, redelivered, id, deadline, rank, waiter, keep_ms = unpack(ARGV)
+
+local blob = redis.call('HGET', done_key(flight), 'blob')
+if blob then
+  -- Only a redelivery can mean that the one who completed died before it replied to everybody.
+  if redelivered == '1' then return {'answered', blob, unpack(waiters(done_key(flight)))} end
+  return {'answered', blob, waiter}
+end
+
+local mark = redis.call('GET', id_key(id))
+local gone = mark == 'cancelled' or mark == 'expired' or tonumber(deadline) < now
+
+local f = redis.call('HMGET', FLIGHT, 'f', 'n', 'o', 'l', 'd', 'r')
+if not f[1] then
+  -- Forgotten: Redis lost its memory, or the flight ended. The waiter that the call carries is still to be answered.
+  if gone then return {'nobody'} end
+  if mark and mark ~= flight then
+    local known = redis.call('HGET', done_key(mark), 'blob')
+    if known then return {'answered', known, waiter} end
+  end
+  if may_read == '1' then
+    local answer = redis.call('GET', ANSWER)
+    if answer then return {'hit', answer} end
+  end
+  open_flight(flight, deadline, rank, id, waiter, keep_ms)
+  redis.call('HSET', FLIGHT, 'n', number, 'o', owner, 'l', now + lease_ms)
+  return {'run'}
+end
+
+if f[1] ~= flight then
+  -- Another flight of the same question is open: the carried waiter joins it.
+  if not gone then
+    redis.call('HSET', FLIGHT, 'w:' .. id, waiter)
+    if tonumber(deadline) > tonumber(f[5]) then redis.call('HSET', FLIGHT, 'd', deadline) end
+    redis.call('SET', id_key(id), f[1], 'PX', keep_ms)
+  end
+  return {'moved'}
+end
+
+if f[2] ~= number then
+  -- Stale. If its worker died between releasing this dispatch and publishing the next one, publish that now.
+  if redelivered == '1' and not f[3] and tonumber(f[2]) == tonumber(number) + 1 then return {'redispatch', f[2]} end
+  return {'moved'}
+end
+
+if end_if_nobody_waits(f[5], keep_ms) then return {'nobody'} end
+if f[3] and f[3] ~= owner and tonumber(f[4]) >= now then return {'busy', tonumber(f[4]) - now} end
+redis.call('HSET', FLIGHT, 'o', owner, 'l', now + lease_ms)
+return {'run'}

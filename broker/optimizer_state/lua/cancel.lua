@@ -1,0 +1,11 @@
+-- A request is no longer wanted: {left, waiters that remain}
+-- ARGV: id, keep_ms
+local id, keep_ms = unpack(ARGV)
+redis.call('SET', id_key(id), 'cancelled', 'PX', keep_ms)
+redis.call('HDEL', FLIGHT, 'w:' .. id)
+local f = redis.call('HMGET', FLIGHT, 'f', 'o', 'l', 'd')
+if not f[1] then return {'left', 0} end
+local remain = #waiters(FLIGHT)
+-- A running call learns it at its next renewal.
+if remain == 0 and not (f[2] and tonumber(f[3]) >= now) then redis.call('DEL', FLIGHT) end
+return {'left', remain}

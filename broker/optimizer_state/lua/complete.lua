@@ -1,0 +1,27 @@
+-- End a flight with its outcome: {mine, waiter…} | {late}
+-- An empty owner ends a flight that nobody runs (its call could not be published).
+-- ARGV: flight, number, owner, blob, answer_ttl_ms (0: do not store), keep_ms, id, waiter
+local flight, number, owner, blob, ttl_ms, keep_ms, id, waiter = unpack(ARGV)
+local done = done_key(flight)
+
+if redis.call('HGET', done, 'blob') then
+  if redis.call('HGET', done, 'o') == owner then return {'mine', unpack(waiters(done))} end
+  return {'late'}
+end
+
+if tonumber(ttl_ms) > 0 then redis.call('SET', ANSWER, blob, 'PX', ttl_ms) end
+
+local f = redis.call('HMGET', FLIGHT, 'f', 'n', 'o')
+if not f[1] then
+  -- Redis forgot the flight while it ran: remember the outcome for the one waiter that is known.
+  redis.call('HSET', done, 'o', owner, 'blob', blob, 'w:' .. id, waiter)
+  redis.call('SET', id_key(id), flight, 'PX', keep_ms)
+elseif f[1] == flight and f[2] == number and (f[3] or '') == owner then
+  -- In one step: nobody can join a flight whose waiters have been read.
+  redis.call('RENAME', FLIGHT, done)
+  redis.call('HSET', done, 'o', owner, 'blob', blob)
+else
+  return {'late'}
+end
+redis.call('PEXPIRE', done, keep_ms)
+return {'mine', unpack(waiters(done))}

@@ -1,0 +1,47 @@
+-- What the flight scripts share. KEYS[1] is "<prefix>:{<fingerprint>}"; all keys below carry its hash tag.
+--
+--   :answer        the stored answer, with the time to live of the cache policy
+--   :flight        hash: f flight, n dispatch number, o owner, l lease until, d latest deadline, p best priority,
+--                  r owner that released the last dispatch, w:<id> one waiter each
+--   :done:<f>      the flight after its end: the same hash with its outcome in `blob`, kept for a while
+--   :id:<id>       the flight that a request belongs to, or why it no longer waits ("cancelled", "expired")
+--
+-- Times are Unix milliseconds of this server.
+local base = KEYS[1]
+local ANSWER, FLIGHT = base .. ':answer', base .. ':flight'
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function done_key(flight) return base .. ':done:' .. flight end
+local function id_key(id) return base .. ':id:' .. id end
+
+local function open_flight(flight, deadline, rank, id, waiter, keep_ms)
+  redis.call('DEL', FLIGHT)
+  redis.call('HSET', FLIGHT, 'f', flight, 'n', '1', 'd', deadline, 'p', rank, 'w:' .. id, waiter)
+  redis.call('SET', id_key(id), flight, 'PX', keep_ms)
+end
+
+local function waiters(key)
+  local fields, found = redis.call('HGETALL', key), {}
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 2) == 'w:' then found[#found + 1] = fields[i + 1] end
+  end
+  return found
+end
+
+-- Whether nobody waits any more; if so the flight ends here, and its requests are marked so that a redelivered copy
+-- of one does not join again.
+local function end_if_nobody_waits(latest_deadline, keep_ms)
+  local fields, count = redis.call('HKEYS', FLIGHT), 0
+  for _, field in ipairs(fields) do
+    if string.sub(field, 1, 2) == 'w:' then count = count + 1 end
+  end
+  if count > 0 and tonumber(latest_deadline) >= now then return false end
+  for _, field in ipairs(fields) do
+    if string.sub(field, 1, 2) == 'w:' then
+      redis.call('SET', id_key(string.sub(field, 3)), 'expired', 'PX', keep_ms)
+    end
+  end
+  redis.call('DEL', FLIGHT)
+  return true
+end

@@ -1,0 +1,174 @@
+"""Redis, as the optimizer uses it: scripts in pipelines, a deadline on everything, and a clear "away".
+
+Nothing here waits for Redis to come back. After `FAILURES_TO_LEAVE` failures in a row (one, if the connection is
+refused) every call raises `RedisAway` at once, and one probe every `PROBE_S` looks whether it is back: a slow Redis
+costs a request less than half a second in all, not half a second each.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, NoReturn
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from optimizer_state.clock import FleetClock
+from optimizer_wire.urls import masked_url
+
+TIMEOUT_S = 0.4
+CONNECT_TIMEOUT_S = 1.0
+PROBE_S = 1.0
+FAILURES_TO_LEAVE = 2
+LATE_TIMER_S = 0.1
+
+Script = Literal[
+    "admit", "begin", "renew", "complete", "release", "cancel", "sweep", "reserve", "settle", "keep", "restore", "block"
+]
+_BUDGET_SCRIPTS = frozenset({"reserve", "settle", "keep", "restore", "block"})
+
+
+class RedisAway(Exception):
+    """Redis cannot be reached, is too slow, or lost its mind; the caller goes on without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One script to run on one key, with its arguments."""
+
+    script: Script
+    key: str
+    arguments: Sequence[str | int | bytes]
+
+
+@cache
+def _source(script: Script) -> str:
+    lua = resources.files("optimizer_state") / "lua"
+    common = "budget" if script in _BUDGET_SCRIPTS else "flight"
+    return (lua / f"{common}.lua").read_text() + (lua / f"{script}.lua").read_text()
+
+
+class Store:
+    """A connection pool to Redis with its own circuit breaker, and the fleet's clock."""
+
+    def __init__(self, url: str, prefix: str, *, on_change: Callable[[bool], None] | None = None) -> None:
+        self.prefix = prefix
+        self.clock = FleetClock()
+        self._url = url
+        self._on_change = on_change or (lambda _: None)
+        self._redis: redis.Redis = redis.from_url(
+            url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._sha: dict[Script, str] = {}
+        self._failures = 0
+        self._away_until: float | None = None
+
+    @property
+    def away(self) -> bool:
+        """Whether Redis was away when last looked at."""
+        return self._away_until is not None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose()
+
+    async def run(self, steps: Sequence[Step]) -> list[list[Any]]:
+        """Run scripts in one round trip; returns the answer of each.
+
+        Every script may be repeated, so a failed round trip leaves nothing to undo.
+
+        :raises RedisAway: if any of them could not be run.
+        """
+        answers: list[Any] = await self._guarded(lambda: self._pipeline(steps))
+        missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:
+            # SCRIPT FLUSH, or a restart.
+            self._sha.clear()
+            again = await self._guarded(lambda: self._pipeline([steps[i] for i in missing]))
+            for i, answer in zip(missing, again, strict=True):
+                answers[i] = answer
+        for step, answer in zip(steps, answers, strict=True):
+            if isinstance(answer, Exception):
+                raise RedisAway(f"Redis refused the script {step.script}: {answer}") from answer
+        return answers
+
+    async def _pipeline(self, steps: Sequence[Step]) -> list[Any]:
+        await self._load({step.script for step in steps})
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for step in steps:
+                pipe.evalsha(self._sha[step.script], 1, step.key, *step.arguments)
+            return list(await pipe.execute(raise_on_error=False))
+
+    async def _load(self, scripts: set[Script]) -> None:
+        for script in scripts - self._sha.keys():
+            self._sha[script] = str(await self._redis.script_load(_source(script)))
+
+    async def command(self, *words: str | int | bytes) -> Any:
+        """Run one plain command.
+
+        :raises RedisAway: if Redis is away or refuses it.
+        """
+        return await self._guarded(lambda: self._redis.execute_command(*words))  # type: ignore[no-untyped-call]
+
+    async def synchronise_clock(self) -> None:
+        """Learn Redis' time.
+
+        :raises RedisAway: if it is away.
+        """
+        asked = time.monotonic()
+        seconds, microseconds = await self.command("TIME")
+        self.clock.learn(int(seconds) * 1000 + int(microseconds) / 1000, asked, time.monotonic())
+
+    async def _guarded(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        if self._away_until is not None:
+            if time.monotonic() < self._away_until:
+                raise RedisAway(f"Redis at {masked_url(self._url)} is away.")
+            # This caller is the probe; the others go on without Redis meanwhile.
+            self._away_until = time.monotonic() + PROBE_S * random.uniform(1, 1.5)
+        started = time.monotonic()
+        try:
+            answer = await self._shielded(work)
+        except RedisTimeoutError as error:
+            if time.monotonic() - started > TIMEOUT_S + LATE_TIMER_S and self._failures == 0:
+                # The timer fired late: this process was busy, not Redis.
+                self._failures = 1
+                return await self._guarded(work)
+            self._failed(error, weight=1)
+        except (RedisConnectionError, OSError) as error:
+            self._failed(error, weight=FAILURES_TO_LEAVE)
+        except ResponseError as error:
+            raise RedisAway(f"Redis refused a command: {error}") from error
+        except RedisError as error:
+            self._failed(error, weight=1)
+        else:
+            self._succeeded()
+            return answer
+
+    @staticmethod
+    async def _shielded(work: Callable[[], Awaitable[Any]]) -> Any:
+        """Run to the end even if the caller is cancelled: a cancelled command could leave its answer to the next."""
+        return await asyncio.shield(asyncio.ensure_future(work()))
+
+    def _failed(self, error: Exception, weight: int) -> NoReturn:
+        self._failures += weight
+        if self._failures >= FAILURES_TO_LEAVE and self._away_until is None:
+            self._away_until = time.monotonic() + PROBE_S * random.uniform(1, 1.5)
+            self._on_change(False)
+        raise RedisAway(f"Redis at {masked_url(self._url)} does not answer: {error}") from error
+
+    def _succeeded(self) -> None:
+        self._failures = 0
+        if self._away_until is not None:
+            self._away_until = None
+            self._on_change(True)
