@@ -1,0 +1,151 @@
+"""The configuration as the processes see it: typed, validated, and safe to print."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from optimizer_config.errors import ConfigError
+from optimizer_config.guess import did_you_mean
+from optimizer_wire.messages import Task
+from optimizer_wire.urls import masked_url
+
+Api = Literal["openai", "anthropic"]
+Kind = Literal["free", "paid", "local"]
+Dimension = Literal["requests", "tokens", "input_tokens", "output_tokens"]
+
+DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/"
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+DEFAULT_TTL_S = {"code": 3600.0, "reasoning": 600.0, "creative": 60.0, "default": 600.0}
+ALIASES = {"llama.cpp": "llamacpp"}
+_MASK = "***"
+_URLS = frozenset({"amqp_url", "redis_url"})
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """At most `count` of a dimension in every `per_s` seconds; for some models only, if `models` is not empty.
+
+    `name` is unique among the limits of a backend. `source` and `as_of` say where a number of the catalogue comes from.
+    """
+
+    name: str
+    dimension: Dimension
+    count: int
+    per_s: float
+    models: tuple[str, ...] = ()
+    source: str = ""
+    as_of: str = ""
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """One backend with one credential.
+
+    `timeout_s` is the longest a single call may take; `prices` the provider's id in genai-prices. `headers` are sent
+    with every call and never shown, because they may hold a secret.
+    """
+
+    name: str
+    api: Api
+    base_url: str
+    models: tuple[str, ...]
+    limits: tuple[Limit, ...] = ()
+    concurrency: int = 8
+    api_key_env: str | None = None
+    api_key_file: str | None = None
+    kind: Kind = "paid"
+    timeout_s: float = 120.0
+    prices: str | None = None
+    headers: dict[str, str] = {}
+    display: str = ""
+
+    @property
+    def default_model(self) -> str:
+        """The model that is asked for when the request names none."""
+        return self.models[0]
+
+    @property
+    def label(self) -> str:
+        """The name as people write it: `llama.cpp`."""
+        return self.display or self.name
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        fields = ((field, getattr(self, field)) for field in self.__struct_fields__)
+        return [(field, dict.fromkeys(value, _MASK) if field == "headers" else value) for field, value in fields]
+
+    def __repr__(self) -> str:
+        return f"Backend({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+
+class CacheSettings(msgspec.Struct, frozen=True):
+    """How long answers live, in seconds, by task; `default` for the rest."""
+
+    ttl_s: dict[str, float] = msgspec.field(default_factory=lambda: dict(DEFAULT_TTL_S))
+
+    def ttl_for(self, task: Task | None) -> float:
+        """The time to live of an answer to this task, in seconds; 0 stores nothing."""
+        return self.ttl_s.get(task or "default", self.ttl_s["default"])
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """How long the processes wait, in seconds.
+
+    `services_s`: for RabbitMQ and Redis at the start; `drain_s`: for calls in flight after SIGTERM; `retry_s`: before
+    each further try on the last backend of a route.
+    """
+
+    services_s: float = 30.0
+    drain_s: float = 25.0
+    retry_s: tuple[float, ...] = (1.0, 2.0, 4.0)
+
+
+class Quotas(msgspec.Struct, frozen=True):
+    """What agents may use. Read and checked, not enforced yet.
+
+    `limits` by subject (`fleet`, `tenant`, `agent`); `agents` are limits of single agents; `over` is what happens
+    beyond them.
+    """
+
+    over: Literal["wait", "reject"] = "wait"
+    limits: dict[str, tuple[Limit, ...]] = {}
+    agents: dict[str, tuple[Limit, ...]] = {}
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is configured.
+
+    `backends` are all usable ones, the catalogue overlaid with the file; `configured` those that the file names in
+    `[backends]` or `[routes]`. `routes` (by task) and `models` (aliases) hold entries `backend` or `backend/model`,
+    and only what the file says. `tenants` maps a RabbitMQ user to its tenant. `path` is the file that was read.
+    """
+
+    amqp_url: str = DEFAULT_AMQP_URL
+    redis_url: str = DEFAULT_REDIS_URL
+    prefix: str = "optimizer"
+    backends: dict[str, Backend] = {}
+    configured: frozenset[str] = frozenset()
+    routes: dict[str, tuple[str, ...]] = {}
+    models: dict[str, tuple[str, ...]] = {}
+    cache: CacheSettings = CacheSettings()
+    tenants: dict[str, str] = {}
+    waits: Waits = Waits()
+    quotas: Quotas = Quotas()
+    prices_file: str | None = None
+    log_level: str = "info"
+    path: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def backend(self, name: str) -> Backend:
+        """The backend of this name or alias.
+
+        :raises ConfigError: if there is none, with the nearest name.
+        """
+        found = self.backends.get(ALIASES.get(name, name))
+        if found is None:
+            raise ConfigError(f'There is no backend "{name}"{did_you_mean(name, [*self.backends, *ALIASES])}.')
+        return found
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        fields = ((field, getattr(self, field)) for field in self.__struct_fields__)
+        return [(field, masked_url(value) if field in _URLS else value) for field, value in fields]
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
