@@ -1,0 +1,63 @@
+# Every verb sets itself up: a fresh machine needs Python >= 3.11, git and make, nothing else.
+#
+#   make demo ARGS="--seconds 10"      ARGS goes to what the verb runs
+#   make test ARGS="-k flights"
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTHON ?=
+ARGS   ?=
+LOCKS  := $(VENV)/.locked
+
+# pyright takes its node from the locked packages, the same for everybody, and never looks for a newer self.
+export PYRIGHT_PYTHON_GLOBAL_NODE := off
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo services test test-all check bench fmt lock clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(LOCKS) ## Make .venv with the locked versions and the project itself.
+
+$(LOCKS): requirements/dev.txt requirements/install.sh pyproject.toml
+	@PYTHON="$(PYTHON)" sh requirements/install.sh $(VENV)
+	@touch $@
+
+demo: services ## Show a fleet of 28 agents on simulated backends for 30 seconds.
+	@$(BIN)/optimizer demo $(ARGS)
+
+services: install ## Make RabbitMQ and Redis available (running ones, Docker, installed, apt-get).
+	@$(BIN)/python -m optimizer_ops.services up
+
+test: install ## Run the tests that take seconds.
+	@$(BIN)/python -m pytest -m "not slow and not real_model" $(ARGS)
+
+test-all: install ## Run all tests, those that take minutes too.
+	@$(BIN)/python -m pytest -m "not real_model" $(ARGS)
+
+check: install ## Look at style, types, layers, docstrings of tests and locks.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/interrogate --quiet tests
+	@! grep -nE '^ *-|://' requirements/client.txt requirements/server.txt requirements/dev.txt | grep -vE ':    --hash=sha256:' \
+	  || { echo "A lock file names an index or an option; make it again: make lock"; exit 1; }
+
+bench: services ## Measure, with a bare AMQP round trip beside it.
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+fmt: install ## Format the code and mend what can be mended.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: install ## Lock versions again after a change of pyproject.toml (ARGS=--upgrade for newer ones).
+	@$(BIN)/python -m venv .run/lock && .run/lock/bin/python -m pip install --quiet pip-tools
+	@.run/lock/bin/python requirements/lock.py $(ARGS)
+
+clean: ## Stop services started here and remove what was built.
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m optimizer_ops.services stop; fi
+	rm -rf $(VENV) .run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
