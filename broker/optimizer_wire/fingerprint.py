@@ -46,6 +46,12 @@ def fingerprint(request: Request, tenant: str, task: Task) -> str:
     return blake2b(_encoder.encode(meaning), digest_size=16).hexdigest()
 
 
+def lone_fingerprint(request: Request, tenant: str) -> str:
+    """The name of a request that shares nothing (`cache.mode = "off"`): resubmitted, it meets nobody but itself."""
+    meaning = ("alone", tenant, request.agent, request.id)
+    return blake2b(_encoder.encode(meaning), digest_size=16).hexdigest()
+
+
 def _scope(request: Request, tenant: str) -> tuple[str, ...]:
     """Who may share the answer. A tuple, so that no choice of names can imitate another scope."""
     match request.cache.scope:

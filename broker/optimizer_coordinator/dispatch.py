@@ -1,0 +1,78 @@
+"""Publishing the call of a flight, and ending the flight if that is impossible."""
+
+from optimizer_coordinator.intake import Intake, Reception
+from optimizer_coordinator.speaker import Speaker
+from optimizer_service.outbox import publish_call
+from optimizer_state.flights import Answer, Flights
+from optimizer_state.store import RedisAway
+from optimizer_wire.errors import BackendUnavailable, OptimizerError, Overloaded
+from optimizer_wire.messages import Hop, Waiter
+from optimizer_wire.session import Channel, Refused, Session, Unconfirmed, Unroutable
+from optimizer_wire.topology import Names
+
+
+class Dispatcher:
+    """Publishes calls with confirms, on a channel of their own."""
+
+    def __init__(
+        self,
+        calls: Channel,
+        names: Names,
+        reception: Reception,
+        flights: Flights,
+        speaker: Speaker,
+        session: Session,
+    ) -> None:
+        self._calls = calls
+        self._names = names
+        self._reception = reception
+        self._flights = flights
+        self._speaker = speaker
+        self._session = session
+
+    async def dispatch(self, intake: Intake, alive: frozenset[str] | None, flight: int, number: int) -> bool:
+        """Publish the call of a request; True if the request is handled, whatever its end.
+
+        False means that the connection broke: the broker delivers the request again.
+        """
+        try:
+            route = self._reception.route(intake, alive)
+            await self._publish(intake, route, flight, number)
+        except Unconfirmed:
+            self._session.lost.set()
+            return False
+        except OptimizerError as error:
+            await self._end(intake, flight, number, error)
+        return True
+
+    async def _publish(self, intake: Intake, route: tuple[Hop, ...], flight: int, number: int) -> None:
+        """Publish to the first backend of the route that takes the call."""
+        full = False
+        for hop in range(len(route)):
+            call = self._reception.call(intake, route[hop:], flight, number)
+            try:
+                await publish_call(self._calls, self._names, call)
+            except Unroutable:
+                continue
+            except Refused:
+                full = True
+                continue
+            return
+        names = ", ".join(hop.backend for hop in route)
+        if full:
+            raise Overloaded(f"The queues of {names} are full.", retry_after_s=5)
+        raise BackendUnavailable(f"No worker of {names} has ever been started; start one with: optimizer worker")
+
+    async def _end(self, intake: Intake, flight: int, number: int, error: OptimizerError) -> None:
+        waiters: tuple[Waiter, ...] = (intake.waiter,)
+        if flight:
+            call = self._reception.call(intake, (), flight, number)
+            answer = Answer(ok=False, leader=intake.request.id, stored_ms=0, task=intake.task, error=error.info)
+            try:
+                ended = await self._flights.complete(call, "", answer, store_ttl_ms=0)
+            except RedisAway:
+                pass
+            else:
+                # Somebody runs it after all: then that one answers.
+                waiters = ended.waiters
+        await self._speaker.failed(intake, error, waiters)

@@ -1,0 +1,130 @@
+"""From a message on the request queue to a request that can be admitted. Pure: everything it needs is passed in."""
+
+from dataclasses import dataclass
+
+from optimizer_config.model import Config
+from optimizer_coordinator.routing import Router
+from optimizer_coordinator.tasks import detect
+from optimizer_state.flights import Admission
+from optimizer_wire.codec import check_json, decode
+from optimizer_wire.errors import AuthenticationError, InvalidRequest
+from optimizer_wire.fingerprint import fingerprint, lone_fingerprint
+from optimizer_wire.messages import CANCEL_TYPE, REQUEST_TYPE, VERSION, Call, Hop, Request, Task, Waiter
+from optimizer_wire.topology import Names
+
+DEFAULT_TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What RabbitMQ says of a message. `user` is vouched for by the broker, or None."""
+
+    body: bytes
+    kind: str | None
+    reply_to: str | None
+    user: str | None
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A request that was understood, and all that follows from it. `cancel`: it is no longer wanted."""
+
+    request: Request
+    task: Task
+    admission: Admission
+    cancel: bool = False
+
+    @property
+    def waiter(self) -> Waiter:
+        """Where to reply, until when."""
+        return self.admission.waiter
+
+
+class Reception:
+    """Understands, checks and identifies requests."""
+
+    def __init__(self, config: Config, names: Names, router: Router) -> None:
+        self._config = config
+        self._names = names
+        self._router = router
+
+    def may_reply(self, envelope: Envelope) -> bool:
+        """Whether the reply address is one that this sender may name."""
+        return bool(envelope.reply_to and envelope.reply_to.startswith(self._names.reply_prefix(envelope.user)))
+
+    def receive(self, envelope: Envelope) -> Intake:
+        """Understand one message.
+
+        :raises OptimizerError: of the kind that its sender is to be told.
+        """
+        if envelope.kind not in {REQUEST_TYPE, CANCEL_TYPE}:
+            raise InvalidRequest(f"A message of type {str(envelope.kind)[:80]!r} is not a request ({REQUEST_TYPE}).")
+        request = decode(envelope.body, Request)
+        if not envelope.reply_to:
+            raise InvalidRequest("The request has no reply_to: there is nobody to answer.")
+        if not self.may_reply(envelope):
+            raise AuthenticationError("The request's reply_to is not a reply queue of its sender.")
+        self._check(request)
+        task = request.task or detect(request.params).task
+        self._router.check(request.model)
+        tenant = self._config.tenants.get(envelope.user or "", DEFAULT_TENANT)
+        waiter = Waiter(
+            id=request.id,
+            reply_to=envelope.reply_to,
+            deadline_ms=envelope.received_ms + request.timeout_ms,
+            agent=request.agent,
+            tenant=tenant,
+            priority=request.priority,
+            since_ms=envelope.received_ms,
+        )
+        alone = request.cache.mode == "off"
+        name = lone_fingerprint(request, tenant) if alone else fingerprint(request, tenant, task)
+        admission = Admission(name, waiter, may_read=request.cache.mode == "use")
+        return Intake(request, task, admission, cancel=envelope.kind == CANCEL_TYPE)
+
+    @staticmethod
+    def _check(request: Request) -> None:
+        if request.stream or request.params.get("stream"):
+            raise InvalidRequest("Streaming is not supported yet: send the request without stream.")
+        if not request.id.isprintable() or not request.agent.isprintable():
+            raise InvalidRequest("The id and the agent's name must be printable text.")
+        check_json(request.params)
+        field = "messages" if request.op == "chat" else "input"
+        if not request.params.get(field):
+            raise InvalidRequest(f"The parameters of {request.op} need {field!r}, and it must not be empty.")
+        if request.op == "chat" and not isinstance(request.params["messages"], list):
+            raise InvalidRequest("The parameter 'messages' must be a list of messages.")
+
+    def route(self, intake: Intake, alive: frozenset[str] | None) -> tuple[Hop, ...]:
+        """The stations for a request.
+
+        :raises UnknownModel: if nothing has the name it asks for.
+        :raises BackendUnavailable: if nothing that could serve it runs.
+        """
+        return self._router.route(intake.request.model, intake.task, intake.request.op, alive)
+
+    def call(self, intake: Intake, route: tuple[Hop, ...], flight: int, number: int) -> Call:
+        """The call for a request that leads a flight (0: none)."""
+        request = intake.request
+        return Call(
+            v=VERSION,
+            fingerprint=intake.admission.fingerprint,
+            flight=flight,
+            number=number,
+            waiter=intake.waiter,
+            params=request.params,
+            route=route,
+            op=request.op,
+            task=intake.task,
+            may_read=intake.admission.may_read,
+            store_ttl_ms=self._store_ttl_ms(intake),
+            tags=request.tags,
+        )
+
+    def _store_ttl_ms(self, intake: Intake) -> int:
+        policy = intake.request.cache
+        if policy.mode == "off":
+            return 0
+        ttl_s = self._config.cache.ttl_for(intake.task) if policy.ttl_s is None else policy.ttl_s
+        return round(ttl_s * 1000)

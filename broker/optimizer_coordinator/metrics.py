@@ -1,0 +1,20 @@
+"""The metrics of a coordinator."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter(
+    "optimizer_coordinator_requests",
+    "Requests handled, by what became of them",
+    ("result",),
+)
+BATCH = Histogram(
+    "optimizer_coordinator_batch_size",
+    "Requests admitted in one round trip to Redis",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+)
+ADMISSION = Histogram(
+    "optimizer_coordinator_admission_seconds",
+    "Time from the arrival of a batch to its decisions",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1),
+)
+REDIS_UP = Gauge("optimizer_coordinator_redis_up", "Whether Redis answered when last asked")

@@ -1,0 +1,23 @@
+"""What a coordinator knows of the fleet without asking: refreshed in the background, never looked up per request."""
+
+from optimizer_state.presence import Roster
+from optimizer_state.store import RedisAway, Store
+
+REFRESH_S = 1.0
+
+
+class Snapshot:
+    """Which backends have a live worker; at most a second old while Redis answers, the last known while it is away."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._roster = Roster(store)
+        self.alive: frozenset[str] | None = None
+
+    async def refresh(self) -> None:
+        """Look again; keeps the last view if Redis is away."""
+        try:
+            await self._store.synchronise_clock()
+            self.alive = frozenset(presence.backend for presence in await self._roster.alive())
+        except RedisAway:
+            return

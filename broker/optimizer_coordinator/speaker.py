@@ -1,0 +1,98 @@
+"""What a coordinator says: replies to waiters, and events to the fleet."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from aiormq.abc import DeliveredMessage
+
+from optimizer_coordinator.intake import Intake
+from optimizer_service.outbox import Outbox
+from optimizer_state.clock import FleetClock
+from optimizer_state.flights import Answer
+from optimizer_state.replies import reply_of
+from optimizer_wire import events
+from optimizer_wire.codec import peek_id
+from optimizer_wire.errors import OptimizerError
+from optimizer_wire.messages import VERSION, Reply, Waiter
+from optimizer_wire.text import prompt_chars
+
+
+class Speaker:
+    """Speaks on one channel; every method raises `BrokerUnavailable` if it is gone."""
+
+    def __init__(self, outbox: Outbox, source: str, clock: FleetClock) -> None:
+        self._outbox = outbox
+        self._source = source
+        self._clock = clock
+
+    async def answer(self, answer: Answer, waiters: Iterable[Waiter]) -> None:
+        """Tell waiters how their flight ended."""
+        await self._outbox.answer(answer, waiters)
+
+    async def hit(self, intake: Intake, answer: Answer) -> None:
+        """Answer from the cache."""
+        reply = reply_of(answer, intake.waiter, "cache", self._clock.now_ms())
+        await self._outbox.reply(intake.waiter.reply_to, reply)
+        await self._tell(
+            events.CACHE_HIT,
+            intake,
+            backend=answer.backend,
+            model=answer.model,
+            answered_from="cache",
+            usage=answer.usage,
+            cost_usd=0.0,
+            age_s=reply.age_s,
+            timings=reply.timings,
+        )
+
+    async def joined(self, intake: Intake, flight: int, number: int) -> None:
+        """Tell that a request was collapsed."""
+        await self._tell(events.COLLAPSED, intake, work_id=f"{intake.admission.fingerprint}.{flight}.{number}")
+
+    async def led(self, intake: Intake, flight: int) -> None:
+        """Tell that a request leads a call."""
+        work_id = f"{intake.admission.fingerprint}.{flight}.1" if flight else intake.request.id
+        await self._tell(events.CACHE_MISS, intake, work_id=work_id, prompt_chars=prompt_chars(intake.request.params))
+
+    async def failed(self, intake: Intake, error: OptimizerError, waiters: Iterable[Waiter]) -> None:
+        """Tell all waiters that there will be no call."""
+        told = 0
+        for waiter in waiters:
+            told += 1
+            await self._outbox.reply(
+                waiter.reply_to, Reply(VERSION, waiter.id, ok=False, task=intake.task, error=error.info)
+            )
+        await self._tell(events.ERROR, intake, error_code=error.code, message=error.message, waiters=told)
+
+    async def refuse(self, message: DeliveredMessage, reply_to: str | None, error: OptimizerError) -> None:
+        """Tell the sender of a message that it could not be understood, if there is an address."""
+        known = message.header.properties
+        request_id = peek_id(message.body) or known.correlation_id or known.message_id or ""
+        if reply_to and request_id:
+            await self._outbox.reply(reply_to, Reply(VERSION, request_id, ok=False, error=error.info))
+        refused = events.event(
+            events.ERROR,
+            self._source,
+            request_id=request_id or None,
+            agent=known.app_id,
+            error_code=error.code,
+            message=error.message,
+        )
+        await self._outbox.tell(refused)
+
+    async def _tell(self, kind: str, intake: Intake, **fields: Any) -> None:
+        request = intake.request
+        happened = events.event(
+            kind,
+            self._source,
+            request_id=request.id,
+            fingerprint=intake.admission.fingerprint,
+            agent=request.agent,
+            tenant=intake.waiter.tenant,
+            op=request.op,
+            task=intake.task,
+            priority=request.priority,
+            tags=request.tags,
+            **fields,
+        )
+        await self._outbox.tell(happened)

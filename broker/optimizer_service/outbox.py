@@ -1,0 +1,59 @@
+"""What processes say over RabbitMQ: replies to waiters, calls to workers, events to whoever listens."""
+
+from collections.abc import Iterable
+
+from optimizer_state.clock import FleetClock
+from optimizer_state.flights import Answer
+from optimizer_state.replies import reply_of, source_for
+from optimizer_wire.codec import encode
+from optimizer_wire.events import Event, cloud_event_headers
+from optimizer_wire.messages import CALL_TYPE, CONTENT_TYPE, EVENT_TYPE, REPLY_TYPE, Call, Reply, Waiter
+from optimizer_wire.session import Channel, properties
+from optimizer_wire.topology import Names
+
+
+class Outbox:
+    """Publishes on one channel without waiting, beside the work and before its ack.
+
+    The broker handles a channel in order: once it has handled the ack, it has handled what was said before.
+    Every method raises `BrokerUnavailable` if the channel is gone.
+    """
+
+    def __init__(self, channel: Channel, names: Names, clock: FleetClock) -> None:
+        self._channel = channel
+        self._names = names
+        self._clock = clock
+
+    async def reply(self, reply_to: str, reply: Reply) -> None:
+        """Send one reply. Nobody there is no fault: a client that lost its queue asks again, and the answer is kept."""
+        await self._channel.publish(
+            "", reply_to, encode(reply), properties(REPLY_TYPE, reply.id, content_type=CONTENT_TYPE)
+        )
+
+    async def answer(self, answer: Answer, waiters: Iterable[Waiter]) -> None:
+        """Tell the waiters of a flight how it ended."""
+        now_ms = self._clock.now_ms()
+        for waiter in waiters:
+            await self.reply(waiter.reply_to, reply_of(answer, waiter, source_for(answer, waiter), now_ms))
+
+    async def tell(self, event: Event) -> None:
+        """Publish an event; its routing key is its type."""
+        await self._channel.publish(
+            self._names.events,
+            event.type,
+            encode(event),
+            properties(EVENT_TYPE, event.id, content_type=CONTENT_TYPE, headers=cloud_event_headers(event)),
+        )
+
+
+async def publish_call(channel: Channel, names: Names, call: Call) -> None:
+    """Publish a call to the backend of its station, on a channel with confirms.
+
+    :raises Unroutable, Refused, Unconfirmed: see `Channel.publish_confirmed`.
+    """
+    await channel.publish_confirmed(
+        names.calls,
+        names.call_key(call.route[call.hop].backend, call.waiter.priority),
+        encode(call),
+        properties(CALL_TYPE, call.waiter.id, content_type=CONTENT_TYPE, agent=call.waiter.agent, durable=True),
+    )

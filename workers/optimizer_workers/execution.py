@@ -1,0 +1,216 @@
+"""One call through a worker, from its reservation to its end.
+
+::
+
+    grant ─► begin ─┬─ run ─────────► call ─► settle ─┬─ answered ─► complete ─► reply to every waiter ─► event ─► ack
+                    ├─ answered, hit ► reply, ack     ├─ failed ───► release ─► publish to the next backend ─► ack
+                    ├─ busy ────────► hold it         ├─ failed ───► pause, reserve again, call again
+                    └─ nobody, moved ► ack            └─ failed ───► complete with the error ─► reply ─► ack
+
+Redis away: the call is made without a flight, and the waiter that it carries is answered.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from optimizer_backends.result import CallResult
+from optimizer_service.outbox import Outbox
+from optimizer_state.budget import Grant
+from optimizer_state.clock import FleetClock
+from optimizer_state.flights import Answer, Begun, Completed, Flights
+from optimizer_state.store import RedisAway
+from optimizer_wire.errors import CODES, InternalError, OptimizerError
+from optimizer_wire.messages import Waiter
+from optimizer_workers.job import Job
+from optimizer_workers.metrics import WAIT_SECONDS
+from optimizer_workers.reporter import Reporter
+from optimizer_workers.retry import Again, Failover, GiveUp, after_failure, throttle_pause_s
+from optimizer_workers.upstream import Finding, Upstream, answer_of
+
+
+class Desk(Protocol):
+    """What the execution needs of the worker around it."""
+
+    async def ack(self, job: Job) -> None:
+        """The job is done: tell the broker, unless its session is gone."""
+
+    def hold(self, job: Job, rest_ms: int) -> None:
+        """Look at the job again after a rest."""
+
+    async def forward(self, job: Job, number: int) -> str | None:
+        """Publish the job's call to the next backend that takes it; returns its name, or None if none does."""
+
+    async def reserve(self, job: Job) -> Grant | None:
+        """Wait for budget for a repetition; None if nobody waits for the job any more."""
+
+    async def pause(self, job: Job, for_s: float) -> bool:
+        """Rest before a repetition; False if nobody waits for the job any more."""
+
+    async def block(self, for_s: float) -> None:
+        """Leave the backend alone for a while, all workers."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where to speak now."""
+
+
+class Execution:
+    """Runs jobs; each ends acked, held, forwarded, or left to a redelivery."""
+
+    def __init__(self, desk: Desk, flights: Flights, upstream: Upstream, reporter: Reporter, clock: FleetClock) -> None:
+        self._desk = desk
+        self._flights = flights
+        self._upstream = upstream
+        self._reporter = reporter
+        self._clock = clock
+        self._throttled_in_a_row = 0
+
+    async def run(self, job: Job, grant: Grant) -> None:
+        """Take a job through its steps. The grant is settled in every case."""
+        begun = await self._begin(job)
+        if begun is None or begun.verdict == "run":
+            WAIT_SECONDS.labels(self._upstream.backend.name).observe(self._waited_s(job))
+            await self._call(job, grant, fly=begun is not None)
+            return
+        await self._upstream.refund(grant)
+        match begun.verdict:
+            case "busy":
+                self._desk.hold(job, begun.busy_ms)
+                return
+            case "answered" | "hit" if begun.answer is not None:
+                await self._desk.outbox.answer(begun.answer, begun.waiters)
+            case "redispatch":
+                await self._desk.forward(job, begun.number)
+        await self._desk.ack(job)
+
+    async def _begin(self, job: Job) -> Begun | None:
+        """None: there is no flight, or Redis is away."""
+        if not job.call.flight:
+            return None
+        try:
+            return await self._flights.begin(job.call, job.owner, redelivered=job.redelivered)
+        except RedisAway:
+            return None
+
+    async def _call(self, job: Job, grant: Grant, *, fly: bool) -> None:
+        while True:
+            await self._reporter.started(self._desk.outbox, job)
+            finding = await self._upstream.call(job, grant, fly=fly, left_s=self._left_s(job))
+            if finding.abandoned:
+                await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
+                await self._desk.ack(job)
+                return
+            if finding.result.outcome.ok:
+                await self._answered(job, finding, fly=fly)
+                return
+            again = await self._failed(job, finding, fly=fly)
+            if again is None:
+                return
+            next_grant = await self._repeat(job, again)
+            if next_grant is None:
+                await self._desk.ack(job)
+                return
+            grant = next_grant
+
+    async def _answered(self, job: Job, finding: Finding, *, fly: bool) -> None:
+        self._throttled_in_a_row = 0
+        answer = answer_of(job, finding, self._clock.now_ms())
+        ttl_ms = job.call.store_ttl_ms if finding.result.complete else 0
+        ended = await self._complete(job, answer, ttl_ms, fly=fly)
+        # An owner that lost its lease still answers the one waiter it knows.
+        waiters = ended.waiters if ended.mine else (job.call.waiter,)
+        await self._desk.outbox.answer(answer, waiters)
+        await self._reporter.finished(
+            self._desk.outbox, job, finding, waiters=len(waiters), now_ms=self._clock.now_ms()
+        )
+        await self._desk.ack(job)
+
+    async def _failed(self, job: Job, finding: Finding, *, fly: bool) -> Again | None:
+        """Tell, then fail over, give up, or (returned) make the call again."""
+        result = finding.result
+        await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
+        if result.outcome.slows_down:
+            self._throttled_in_a_row += 1
+            pause_s = throttle_pause_s(self._throttled_in_a_row, result.retry_after_s)
+            await self._desk.block(pause_s)
+            await self._reporter.throttled(self._desk.outbox, job, finding, pause_s)
+        step = self._step(job, result, further=job.further)
+        if isinstance(step, Failover):
+            if await self._fail_over(job, finding, fly=fly):
+                return None
+            # No backend of the rest of the route takes calls: this is the last one after all.
+            step = self._step(job, result, further=False)
+        if isinstance(step, Again):
+            await self._reporter.retrying(self._desk.outbox, job, finding, step, job.hop.backend)
+            return step
+        await self._give_up(job, finding, fly=fly)
+        return None
+
+    def _step(self, job: Job, result: CallResult, *, further: bool) -> Failover | Again | GiveUp:
+        return after_failure(
+            result.outcome,
+            further=further,
+            retries=job.retries,
+            retry_after_s=result.retry_after_s,
+            left_s=self._left_s(job),
+        )
+
+    async def _fail_over(self, job: Job, finding: Finding, *, fly: bool) -> bool:
+        """Send the job to the next backend; False if none takes it. The dispatch is released first."""
+        number = job.call.number
+        if fly:
+            try:
+                released = await self._flights.release(job.call, job.owner)
+            except RedisAway:
+                released = number
+            if released is None:
+                # Another owner has the flight: its outcome counts, an error of ours is dropped.
+                await self._desk.ack(job)
+                return True
+            number = released
+        to = await self._desk.forward(job, number)
+        if to is None:
+            job.call = msgspec.structs.replace(job.call, number=number)
+            if fly:
+                await self._begin(job)
+            return False
+        await self._reporter.retrying(self._desk.outbox, job, finding, None, to)
+        await self._desk.ack(job)
+        return True
+
+    async def _repeat(self, job: Job, again: Again) -> Grant | None:
+        job.retries += 1
+        if not await self._desk.pause(job, again.after_s):
+            return None
+        return await self._desk.reserve(job)
+
+    async def _give_up(self, job: Job, finding: Finding, *, fly: bool) -> None:
+        error = _error(finding)
+        answer = msgspec.structs.replace(answer_of(job, finding, self._clock.now_ms()), error=error.info)
+        ended = await self._complete(job, answer, 0, fly=fly)
+        if ended.mine:
+            await self._desk.outbox.answer(answer, ended.waiters)
+            await self._reporter.gave_up(self._desk.outbox, job, error, len(ended.waiters))
+        await self._desk.ack(job)
+
+    async def _complete(self, job: Job, answer: Answer, ttl_ms: int, *, fly: bool) -> Completed:
+        alone: tuple[Waiter, ...] = (job.call.waiter,)
+        if not fly:
+            return Completed(mine=True, waiters=alone)
+        try:
+            return await self._flights.complete(job.call, job.owner, answer, store_ttl_ms=ttl_ms)
+        except RedisAway:
+            return Completed(mine=True, waiters=alone)
+
+    def _left_s(self, job: Job) -> float:
+        return (job.deadline_ms - self._clock.now_ms()) / 1000
+
+    def _waited_s(self, job: Job) -> float:
+        return max(0.0, (self._clock.now_ms() - job.call.waiter.since_ms) / 1000)
+
+
+def _error(finding: Finding) -> OptimizerError:
+    result = finding.result
+    kind = CODES.get(result.outcome.error_code, InternalError)
+    return kind(result.message, retry_after_s=result.retry_after_s)

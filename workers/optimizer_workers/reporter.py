@@ -1,0 +1,129 @@
+"""What a worker tells: events about its calls."""
+
+from typing import Any
+
+from optimizer_service.outbox import Outbox
+from optimizer_wire import events
+from optimizer_wire.errors import OptimizerError
+from optimizer_wire.messages import Timings
+from optimizer_wire.text import prompt_chars
+from optimizer_workers.job import Job
+from optimizer_workers.retry import Again
+from optimizer_workers.upstream import Finding
+
+
+class Reporter:
+    """Tells events about the calls of one backend; every method raises `BrokerUnavailable` if the channel is gone."""
+
+    def __init__(self, backend: str, source: str) -> None:
+        self._backend = backend
+        self._source = source
+
+    async def started(self, outbox: Outbox, job: Job) -> None:
+        """An upstream call begins."""
+        await self._tell(outbox, events.CALL_STARTED, job, attempt=job.call.attempts + job.attempts + 1)
+
+    async def finished(self, outbox: Outbox, job: Job, finding: Finding, *, waiters: int, now_ms: int) -> None:
+        """An upstream call gave an answer."""
+        await self._tell(outbox, events.CALL_FINISHED, job, waiters=waiters, **self._result(job, finding, now_ms))
+
+    async def failed(self, outbox: Outbox, job: Job, finding: Finding, now_ms: int) -> None:
+        """An upstream call gave none."""
+        result = finding.result
+        await self._tell(
+            outbox,
+            events.CALL_FAILED,
+            job,
+            retry_after_s=result.retry_after_s,
+            error_code=result.outcome.error_code,
+            error_signature=result.signature,
+            message=result.message,
+            **self._result(job, finding, now_ms),
+        )
+
+    async def retrying(self, outbox: Outbox, job: Job, finding: Finding, again: Again | None, to: str) -> None:
+        """A failed call goes on: to another backend, or here after a pause."""
+        await self._tell(
+            outbox,
+            events.RETRY,
+            job,
+            outcome=finding.result.outcome.value,
+            attempt=job.call.attempts + job.attempts,
+            retry_after_s=again.after_s if again else 0.0,
+            message=f"next: {to}",
+        )
+
+    async def throttled(self, outbox: Outbox, job: Job, finding: Finding, pause_s: float) -> None:
+        """The backend refused a call for its rate."""
+        result = finding.result
+        await self._tell(
+            outbox,
+            events.RATE_LIMIT,
+            job,
+            outcome=result.outcome.value,
+            status=result.status,
+            retry_after_s=pause_s,
+            message=result.message,
+        )
+
+    async def waiting(self, outbox: Outbox, limit: str, wait_ms: int, held: int) -> None:
+        """Calls have begun to wait for budget."""
+        happened = events.event(
+            events.RATE_LIMIT,
+            self._source,
+            backend=self._backend,
+            outcome="waiting",
+            retry_after_s=wait_ms / 1000,
+            message=f"{held} calls wait for budget: {limit} is used up",
+        )
+        await outbox.tell(happened)
+
+    async def gave_up(self, outbox: Outbox, job: Job, error: OptimizerError, waiters: int) -> None:
+        """Requests ended with an error."""
+        await self._tell(outbox, events.ERROR, job, error_code=error.code, message=error.message, waiters=waiters)
+
+    async def misunderstood(self, outbox: Outbox, error: OptimizerError) -> None:
+        """A message on a call queue was not a call."""
+        happened = events.event(
+            events.ERROR, self._source, backend=self._backend, error_code=error.code, message=error.message
+        )
+        await outbox.tell(happened)
+
+    async def worker(self, outbox: Outbox, kind: str, message: str) -> None:
+        """This worker is ready, or leaves."""
+        await outbox.tell(events.event(kind, self._source, backend=self._backend, message=message))
+
+    @staticmethod
+    def _result(job: Job, finding: Finding, now_ms: int) -> dict[str, Any]:
+        result = finding.result
+        total_ms = float(max(0, now_ms - job.call.waiter.since_ms))
+        return {
+            "attempt": job.call.attempts + job.attempts,
+            "outcome": result.outcome.value,
+            "status": result.status,
+            "usage": result.usage,
+            "cost_usd": finding.cost_usd,
+            "price_version": finding.price_version,
+            "timings": Timings(max(0.0, total_ms - finding.call_ms), finding.call_ms, total_ms),
+        }
+
+    async def _tell(self, outbox: Outbox, kind: str, job: Job, **fields: Any) -> None:
+        call = job.call
+        happened = events.event(
+            kind,
+            self._source,
+            request_id=call.waiter.id,
+            work_id=call.work_id,
+            fingerprint=call.fingerprint,
+            agent=call.waiter.agent,
+            tenant=call.waiter.tenant,
+            op=call.op,
+            task=call.task,
+            priority=call.waiter.priority,
+            backend=self._backend,
+            model=job.hop.model,
+            prompt_chars=prompt_chars(call.params),
+            tags=call.tags,
+            **fields,
+        )
+        await outbox.tell(happened)
