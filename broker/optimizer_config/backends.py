@@ -1,0 +1,111 @@
+"""One backend from its table, laid over its entry in the catalogue."""
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from optimizer_config.limits import read_limits
+from optimizer_config.model import ALIASES, Backend
+from optimizer_config.reader import Table
+from optimizer_wire.urls import masked_url
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_KEYS = ("api_key", "key", "token", "secret", "password")
+
+
+def read_backend(owner: Table, written: str, base: Backend | None) -> Backend:
+    """The backend at a key of `[backends]`. What it does not say is taken from `base`.
+
+    If it writes rate limits, these replace those of `base` as a whole; the concurrency is a matter of its own.
+
+    :raises ConfigError: naming the place.
+    """
+    name = ALIASES.get(written, written)
+    if not _NAME.fullmatch(name):
+        owner.fail(written, "must consist of letters, digits, _ and -.")
+    table = owner.table(written)
+    refuse_key(table)
+    limits, concurrency = read_limits(table, "limits")
+    fields: dict[str, Any] = {
+        "display": table.text("display"),
+        "api": table.choice("api", ("openai", "anthropic")),
+        "base_url": _base_url(table),
+        "models": table.texts("models"),
+        "limits": limits or None,
+        "concurrency": table.whole("concurrency") or concurrency,
+        "api_key_env": _variable(table),
+        "api_key_file": _path(table),
+        "kind": table.choice("kind", ("free", "paid", "local")),
+        "timeout_s": table.seconds("timeout_s", least=0.1),
+        "prices": table.text("genai_prices"),
+        "headers": _headers(table) or None,
+    }
+    table.finish()
+    given = {field: value for field, value in fields.items() if value is not None}
+    return msgspec.structs.replace(base, **given) if base else _new(table, name, given)
+
+
+def _new(table: Table, name: str, given: dict[str, Any]) -> Backend:
+    """A backend that the catalogue does not know must say where it is and what it serves."""
+    for key, example in (("base_url", '"http://127.0.0.1:8000/v1"'), ("models", '["some-model"]')):
+        if key not in given:
+            table.fail(key, f"is missing; a backend outside the catalogue needs it, for example {key} = {example}.")
+    host = urlsplit(given["base_url"]).hostname or ""
+    kind = "local" if host == "localhost" or host.startswith("127.") or host == "::1" else "paid"
+    return Backend(**{"name": name, "api": "openai", "kind": kind, **given})
+
+
+def refuse_key(table: Table) -> None:
+    """A key in a file that is shown, shared and committed is a leak: say where it belongs instead."""
+    for word in _KEYS:
+        if table.has(word):
+            table.fail(word, "does not belong into this file; name where the key is: api_key_env or api_key_file.")
+
+
+def _base_url(table: Table) -> str | None:
+    url = table.text("base_url")
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        table.fail("base_url", f'must be a URL that begins with http:// or https://, got "{masked_url(url)}".')
+    if parts.username or parts.password or parts.query or parts.fragment:
+        table.fail("base_url", "must hold neither a user nor a password nor a query.")
+    return url.rstrip("/")
+
+
+def _variable(table: Table) -> str | None:
+    name = table.text("api_key_env")
+    if name is not None and not _VARIABLE.fullmatch(name):
+        table.fail("api_key_env", "must be the name of an environment variable, not the key itself.")
+    return name
+
+
+def _path(table: Table) -> str | None:
+    path = table.text("api_key_file")
+    return None if path is None else relative_to(table.file, path)
+
+
+def relative_to(file: str, path: str) -> str:
+    """A path written in a configuration file, relative to that file's folder."""
+    return str(Path(file).parent / Path(path).expanduser())
+
+
+def _headers(table: Table) -> dict[str, str]:
+    headers = table.table("headers")
+    found = {}
+    for name in headers.unread():
+        value = headers.take(name)
+        if not _HEADER.fullmatch(name) or not isinstance(value, str) or not value.isprintable():
+            headers.fail(name, "must be a header name with text of one line.")
+        found[name] = value
+    return found

@@ -1,0 +1,84 @@
+"""Where a backend's key is found. A key is only ever shown by calling `reveal()`."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from optimizer_config.errors import ConfigError
+from optimizer_config.model import Backend
+
+
+class Secret:
+    """Text that does not show itself: not in a message, a log, a traceback or a pickle."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> str:
+        raise TypeError("A Secret cannot be pickled or copied.")
+
+
+def api_key(backend: Backend, environ: Mapping[str, str] | None = None) -> Secret | None:
+    """The backend's key, or None if there is none.
+
+    Looked for in the environment variable `api_key_env`, in the file that `<api_key_env>_FILE` or `api_key_file` names,
+    and in `$CREDENTIALS_DIRECTORY/<backend>`, where systemd puts credentials.
+
+    :raises ConfigError: if a file that is named cannot be read, or what is found cannot be a key.
+    """
+    environ = os.environ if environ is None else environ
+    if variable := backend.api_key_env:
+        if text := environ.get(variable, "").strip():
+            return _checked(text, variable)
+        if path := environ.get(f"{variable}_FILE"):
+            return _from_file(path, f"{variable}_FILE")
+    if backend.api_key_file:
+        return _from_file(backend.api_key_file, f"backends.{backend.name}.api_key_file")
+    if folder := environ.get("CREDENTIALS_DIRECTORY"):
+        path = str(Path(folder) / backend.name)
+        return _from_file(path, "CREDENTIALS_DIRECTORY") if Path(path).is_file() else None
+    return None
+
+
+def _from_file(path: str, place: str) -> Secret:
+    return _checked(read_secret_file(path, place), f"{path} ({place})")
+
+
+def read_secret_file(path: str, place: str) -> str:
+    """The text of a file that holds a secret, without the white space around it.
+
+    :raises ConfigError: if it cannot be read or is empty.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"{place}: the file {path} cannot be read: {reason}.") from None
+    if not text:
+        raise ConfigError(f"{place}: the file {path} is empty.")
+    return text
+
+
+def _checked(text: str, place: str) -> Secret:
+    """A key travels in a header; whatever would break out of one is not a key."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ConfigError(f"{place} does not hold a usable key: it must be one line of printable ASCII without spaces.")
+    return Secret(text)

@@ -1,0 +1,193 @@
+"""Finding and reading the configuration: optimizer.toml, the environment over it, the catalogue below it."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from optimizer_config.backends import read_backend, refuse_key, relative_to
+from optimizer_config.catalogue import catalogue
+from optimizer_config.credentials import read_secret_file
+from optimizer_config.errors import ConfigError
+from optimizer_config.model import ALIASES, DEFAULT_TTL_S, Backend, CacheSettings, Config, Waits
+from optimizer_config.quotas import read_quotas
+from optimizer_config.reader import Table
+from optimizer_config.routes import backends_of, read_models, read_routes
+from optimizer_wire.urls import masked_url
+
+SYSTEM_FILE = "/etc/optimizer/optimizer.toml"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+SCHEMES = {"amqp_url": ("amqp", "amqps"), "redis_url": ("redis", "rediss", "unix")}
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_MAX_TTL_S = 366 * 24 * 3600.0
+
+
+def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration: built-in catalogue, then the file, then the environment.
+
+    The file is `path`, else `$OPTIMIZER_CONFIG`, else the first that exists of
+    `$XDG_CONFIG_HOME/optimizer/optimizer.toml` and `/etc/optimizer/optimizer.toml`; none at all is fine.
+
+    :raises ConfigError: if a file that was named does not exist, or anything in it or in the environment is wrong.
+    """
+    environ = os.environ if environ is None else environ
+    file = _find(path, environ)
+    root = Table(_parse(file) if file else {}, file or "optimizer.toml")
+    fields = _from_file(root)
+    if file:
+        fields["path"] = file
+    fields |= _from_environment(environ)
+    return Config(**fields)
+
+
+def _find(path: str | None, environ: Mapping[str, str]) -> str | None:
+    if named := path or environ.get("OPTIMIZER_CONFIG"):
+        if not Path(named).expanduser().is_file():
+            origin = "" if path else "OPTIMIZER_CONFIG: "
+            raise ConfigError(f"{origin}The configuration file {named} does not exist.")
+        return str(Path(named).expanduser())
+    folder = environ.get("XDG_CONFIG_HOME", "")
+    home = Path(folder) if Path(folder).is_absolute() else Path(environ.get("HOME") or Path.home()) / ".config"
+    found = (str(file) for file in (home / "optimizer/optimizer.toml", Path(SYSTEM_FILE)) if file.is_file())
+    return next(found, None)
+
+
+def _parse(file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: this is not valid TOML: {error}.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: this is not UTF-8 text (at byte {error.start}).") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: the file cannot be read: {error.strerror}.") from None
+
+
+def _from_file(root: Table) -> dict[str, Any]:
+    refuse_key(root)
+    backends, written = _backends(root)
+    routes, models = read_routes(root, backends), read_models(root, backends)
+    quotas, warnings = read_quotas(root)
+    prices = root.text("prices_file")
+    fields: dict[str, Any] = {
+        "amqp_url": _url(root, "amqp_url"),
+        "redis_url": _url(root, "redis_url"),
+        "prefix": checked_prefix(root.text("prefix"), f"{root.file}: prefix"),
+        "log_level": root.choice("log_level", LOG_LEVELS),
+        "prices_file": prices and relative_to(root.file, prices),
+        "cache": _cache(root),
+        "waits": _waits(root),
+        "tenants": _tenants(root),
+    }
+    root.finish()
+    return {name: value for name, value in fields.items() if value is not None} | {
+        "backends": backends,
+        "configured": frozenset(written | backends_of(routes)),
+        "routes": routes,
+        "models": models,
+        "quotas": quotas,
+        "warnings": warnings,
+    }
+
+
+def _backends(root: Table) -> tuple[dict[str, Backend], set[str]]:
+    table = root.table("backends")
+    backends = dict(catalogue())
+    written: set[str] = set()
+    for key in table.unread():
+        name = ALIASES.get(key, key)
+        if name in written:
+            table.fail(key, f"describes the backend {name} a second time.")
+        written.add(name)
+        backends[name] = read_backend(table, key, backends.get(name))
+    return backends, written
+
+
+def _url(root: Table, key: str) -> str | None:
+    """A URL, or the content of the file that `<key>_file` names, because a URL holds a password."""
+    url, file = root.text(key), root.text(f"{key}_file")
+    if url and file:
+        root.fail(key, f"and {key}_file are both written; keep one of them.")
+    if file:
+        url = read_secret_file(relative_to(root.file, file), f"{root.file}: {key}_file")
+    return checked_url(url, key, f"{root.file}: {key}")
+
+
+def checked_url(url: str | None, key: str, place: str) -> str | None:
+    """The URL if it is usable as `amqp_url` or `redis_url`.
+
+    :raises ConfigError: naming the place, with the password masked.
+    """
+    if url is None:
+        return None
+    schemes = SCHEMES[key]
+    if not url.startswith(tuple(f"{scheme}://" for scheme in schemes)) or masked_url(url) == "(not a URL)":
+        words = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ConfigError(f'{place} must be a URL that begins with {words}, got "{masked_url(url)}".')
+    return url
+
+
+def checked_prefix(prefix: str | None, place: str) -> str | None:
+    """The prefix if RabbitMQ and Redis can use it in their names.
+
+    :raises ConfigError: naming the place.
+    """
+    if prefix is not None and not _PREFIX.fullmatch(prefix):
+        raise ConfigError(f'{place} must consist of at most 64 letters, digits, ".", "_" and "-", got "{prefix}".')
+    return prefix
+
+
+def _cache(root: Table) -> CacheSettings:
+    table = root.table("cache")
+    ttls = table.table("ttl_s")
+    given = {task: ttl for task in (*DEFAULT_TTL_S, "long", "general") if (ttl := ttls.seconds(task)) is not None}
+    for task, ttl in given.items():
+        if ttl > _MAX_TTL_S:
+            ttls.fail(task, f"must be at most {_MAX_TTL_S:.0f} seconds (366 days), got {ttl:.0f}.")
+    ttls.finish()
+    table.finish()
+    return CacheSettings({**DEFAULT_TTL_S, **given})
+
+
+def _waits(root: Table) -> Waits:
+    table = root.table("waits")
+    given: dict[str, Any] = {
+        name: value for name in ("services_s", "drain_s") if (value := table.seconds(name)) is not None
+    }
+    pauses = table.take("retry_s")
+    if pauses is not None and not isinstance(pauses, list):
+        table.fail("retry_s", "must be a list of seconds, for example [1, 2, 4].")
+    table.finish()
+    waits = Waits(**given)
+    if pauses is None:
+        return waits
+    return msgspec.structs.replace(waits, retry_s=tuple(table.as_seconds("retry_s", pause) for pause in pauses))
+
+
+def _tenants(root: Table) -> dict[str, str]:
+    table = root.table("tenants")
+    tenants: dict[str, str] = {}
+    for tenant in table.unread():
+        for user in table.texts(tenant) or ():
+            if tenants.setdefault(user, tenant) != tenant:
+                table.fail(tenant, f'names the user "{user}", who already belongs to {tenants[user]}.')
+    return tenants
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for key in SCHEMES:
+        name = f"OPTIMIZER_{key.upper()}"
+        url, file = environ.get(name), environ.get(f"{name}_FILE")
+        if url and file:
+            raise ConfigError(f"{name} and {name}_FILE are both set; keep one of them.")
+        fields[key] = checked_url(read_secret_file(file, f"{name}_FILE") if file else url or None, key, name)
+    fields["prefix"] = checked_prefix(environ.get("OPTIMIZER_PREFIX") or None, "OPTIMIZER_PREFIX")
+    fields["prices_file"] = environ.get("OPTIMIZER_PRICES_FILE") or None
+    level = (environ.get("OPTIMIZER_LOG_LEVEL") or "").lower() or None
+    fields["log_level"] = Table({"OPTIMIZER_LOG_LEVEL": level}, "environment").choice("OPTIMIZER_LOG_LEVEL", LOG_LEVELS)
+    return {name: value for name, value in fields.items() if value is not None}
