@@ -1,6 +1,5 @@
 """Error bodies in the shapes that the named providers send. Pure: a status, a kind and a sentence in, JSON out."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +104,7 @@ def refused(refusal: Refusal, model: str) -> Failure:
         short = f" ({kind[0].upper()}P{span[0].upper()})" if span else ""
         what = f"{kind} per {span or f'{refusal.limit.per_s:g} seconds'}{short}"
         limit = refusal.limit.count
-    wait_s = refusal.retry_after_s if math.isfinite(refusal.retry_after_s) else 86400.0
+    wait_s = min(refusal.retry_after_s, 86400.0)
     message = (
         f"Rate limit reached for model `{model}` in organization `org_simulated` on {what}: Limit {limit}, "
         f"Used {refusal.used}, Requested {refusal.wanted}. Please try again in {go_duration(wait_s)}."

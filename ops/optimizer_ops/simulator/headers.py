@@ -61,7 +61,7 @@ def rate_headers(style: HeaderStyle, moment: Moment) -> list[tuple[str, str]]:
 
 def retry_headers(style: HeaderStyle, refusal: Refusal) -> list[tuple[str, str]]:
     """The provider's hint on a 429 about when to ask again. Cerebras, Together and `none` give none of their own."""
-    seconds = refusal.retry_after_s if math.isfinite(refusal.retry_after_s) else _DAY_S
+    seconds = min(refusal.retry_after_s, _DAY_S)
     if style in {"groq", "mistral", "anthropic"}:
         return [("retry-after", str(math.ceil(seconds)))]
     if style == "openai":
@@ -162,7 +162,7 @@ def _together(moment: Moment) -> list[tuple[str, str]]:
         lines += [
             ("x-ratelimit-limit", _per_second(requests, requests.limit.count)),
             ("x-ratelimit-remaining", _per_second(requests, moment.left(requests))),
-            ("x-ratelimit-reset", str(math.ceil(requests.wait_s(moment.now, 1)) or 1)),
+            ("x-ratelimit-reset", str(math.ceil(min(requests.wait_s(moment.now, 1), _DAY_S)) or 1)),
         ]
     tokens = moment.find("tokens", 1.0, _MINUTE_S)
     if tokens is not None:

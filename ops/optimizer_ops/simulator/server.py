@@ -126,8 +126,9 @@ class Simulator:
         plan = self.backend.plan(entry, body, key)
         try:
             response, status, outcome = await wire.send(self.backend, plan, request, self._released)
-        except BaseException:
-            self.backend.finish(plan, None, "gone" if plan.fault == "ok" else plan.fault)
+        except BaseException as error:
+            left = isinstance(error, (asyncio.CancelledError, ConnectionError))
+            self.backend.finish(plan, None, plan.fault if plan.fault != "ok" else "gone" if left else "error")
             raise
         self.backend.finish(plan, status, outcome)
         return response
