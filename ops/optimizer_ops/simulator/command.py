@@ -24,9 +24,12 @@ _TOP = ("name", "headers", "api_key", "fail_rate", "seed", "answer_tokens", "max
 _LATENCY = {"latency": "base_s", "latency_spread": "spread_s", "latency_kind": "kind", "per_token": "per_token_s"}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+PROG = "python -m optimizer_ops.simulator"
+
+
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Serve as the options say, until SIGTERM. Returns the exit code."""
-    options = _parser().parse_args(argv)
+    options = _parser(prog).parse_args(argv)
     try:
         specs = specs_of(options)
         run(specs, options.host, options.port, log=options.log, ready=_announce)
@@ -84,12 +87,19 @@ def _announce(spec: SimulatorSpec, url: str) -> None:
     print(msgspec.json.encode({"name": spec.name, "url": url}).decode(), flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str = PROG) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m optimizer_ops.simulator",
+        prog=prog,
         description="A simulated model backend over HTTP. Prints one JSON line with its name and URL when it listens.",
         epilog=f"Failures: an HTTP status, or one of {', '.join(FAULTS)}.",
     )
+    _add_place(parser)
+    _add_limits(parser)
+    _add_trouble(parser)
+    return parser
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", default="127.0.0.1")
     add("--port", type=int, default=8100, help="0 takes a free one; several specs use consecutive ports")
@@ -102,18 +112,25 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", action="append", help="a model that exists; repeatable; without any, every model does")
     add("--answer-tokens", type=int, help="how long an answer wants to be (default 32)")
     add("--max-context-tokens", type=int, help="longer prompts are refused with 400")
-    add("--latency", type=float, metavar="S", help="seconds before an answer")
-    add("--latency-kind", choices=("fixed", "jitter", "lognormal"))
-    add("--latency-spread", type=float, metavar="S", help="for jitter: up to this much more")
-    add("--per-token", type=float, metavar="S", help="seconds for every completion token")
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     for name in _LIMITS:
         add(f"--{name}", type=int, metavar="N")
     add("--limit", action="append", metavar="N/S[:DIM]", help="any window; DIM requests, tokens, input, output")
     add("--token-bucket", action="store_true", help="refilling buckets; without it, exact sliding windows")
+
+
+def _add_trouble(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--latency", type=float, metavar="S", help="seconds before an answer")
+    add("--latency-kind", choices=("fixed", "jitter", "lognormal"))
+    add("--latency-spread", type=float, metavar="S", help="for jitter: up to this much more")
+    add("--per-token", type=float, metavar="S", help="seconds for every completion token")
     add("--fail", metavar="LIST", help="what the first requests meet, as 503,503,hang,200")
     add("--fail-repeat", action="store_true", help="start the list again at its end")
     add("--fail-rate", type=float, metavar="SHARE", help="share of the other requests that fail")
     add("--fail-with", metavar="LIST", help="what they meet, one of these by chance (default 503)")
     add("--dribble-s", type=float, metavar="S", help="pause between the pieces of a dribbled answer")
     add("--seed", type=int)
-    return parser

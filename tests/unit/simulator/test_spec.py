@@ -1,6 +1,8 @@
 """The script of a simulated backend is read strictly, patched freely, and acted out in order."""
 
+import ast
 import json
+from pathlib import Path
 
 import pytest
 
@@ -123,3 +125,15 @@ def test_wrong_flags_are_one_sentence(flags, capsys):
     """A mistake ends with code 2 and one line."""
     assert command.main(flags) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_it_imports_nothing_else_of_the_optimizer():
+    """The simulator is a referee: it shares no code with what it tests."""
+    imported = {
+        node.module
+        for path in Path(command.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("optimizer")
+    }
+
+    assert all(module.startswith("optimizer_ops.simulator") for module in imported)
