@@ -227,6 +227,7 @@ async def test_openai_error_within_a_stream():
 
 
 async def _consume(answer):
+    """Read a stream to its end."""
     if hasattr(answer, "__aiter__"):
         async for _ in answer:
             pass

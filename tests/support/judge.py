@@ -128,6 +128,7 @@ def read_log(lines: Iterable[str], clock: str = "mono") -> list[Call]:
 
 
 def _records(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The lines, decoded. Raises ValueError for one that is torn and not the last."""
     pending: Exception | None = None
     for line in lines:
         if pending is not None:
@@ -141,6 +142,7 @@ def _records(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def _started(record: dict[str, Any], clock: str) -> Call:
+    """The call that a start line tells of."""
     return Call(
         backend=record["backend"],
         pid=record["pid"],
@@ -155,6 +157,7 @@ def _started(record: dict[str, Any], clock: str) -> Call:
 
 
 def _buried(call: Call, newest: dict[str, int], heard: dict[tuple[str, int], float]) -> Call:
+    """The call, ended with its process if that is gone."""
     if call.end is None and newest[call.backend] != call.pid:
         return replace(call, end=heard[call.backend, call.pid])
     return call
@@ -209,6 +212,7 @@ def violations(calls: Iterable[Call], limits: Iterable[Limit]) -> list[Violation
 
 
 def _by_backend(calls: Iterable[Call]) -> dict[str, list[Call]]:
+    """The calls that count, by backend."""
     by_backend: dict[str, list[Call]] = {}
     for call in calls:
         if call.op in COUNTED_OPS:

@@ -52,6 +52,7 @@ async def test_many_at_once_each_get_their_own():
     async with simulated(latency={"kind": "jitter", "spread_s": 0.02}) as (simulator, http):
 
         async def ask(text):
+            """The text of the answer."""
             async with http.post(CHAT, **asking(text)) as response:
                 return (await response.json())["choices"][0]["message"]["content"]
 
