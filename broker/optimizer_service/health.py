@@ -1,13 +1,20 @@
 """The admin port of a process: `/metrics`, `/healthz` (the process lives), `/readyz` (it can do its work)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
-Readiness = Callable[[], dict[str, str]]
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What keeps a process from its work (`missing`), and what it does without (`degraded`), each with a reason."""
+
+    missing: dict[str, str] = field(default_factory=dict)
+    degraded: dict[str, str] = field(default_factory=dict)
 
 
 class PortTaken(Exception):
@@ -15,12 +22,9 @@ class PortTaken(Exception):
 
 
 class AdminServer:
-    """Serves health and metrics on loopback, unless told otherwise. Port 0 takes any free one.
+    """Serves health and metrics on loopback, unless told otherwise. Port 0 takes any free one."""
 
-    `readiness` returns what is missing, by name, with a reason each; nothing missing means ready.
-    """
-
-    def __init__(self, host: str, port: int, readiness: Readiness, registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(self, host: str, port: int, readiness: Callable[[], Readiness], registry: CollectorRegistry = REGISTRY) -> None:
         self._host, self._port = host, port
         self._readiness = readiness
         self._registry = registry
@@ -67,5 +71,6 @@ class AdminServer:
         return web.json_response({"ok": True})
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        missing = self._readiness()
-        return web.json_response({"ok": not missing, "missing": missing}, status=503 if missing else 200)
+        now = self._readiness()
+        body = {"ok": not now.missing, "missing": now.missing, "degraded": now.degraded}
+        return web.json_response(body, status=503 if now.missing else 200)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from optimizer_state.store import Step, Store
-from optimizer_wire.messages import Call, ErrorInfo, Task, Usage, Waiter
+from optimizer_wire.messages import NO_RESULT, Call, ErrorInfo, Task, Usage, Waiter
 
 LEASE_MS = 15_000
 RENEW_S = 5.0
@@ -24,7 +24,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     ok: bool
     leader: str
     stored_ms: int
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = NO_RESULT
     backend: str | None = None
     model: str | None = None
     task: Task | None = None

@@ -115,6 +115,10 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_after_s: float | None = None
 
 
+NO_RESULT = msgspec.Raw(b"\xc0")
+"""An encoded nil: the result of a reply that has none."""
+
+
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """The one answer to a request: `result` (an OpenAI chat.completion or embeddings list) or `error`.
 
@@ -125,7 +129,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     ok: bool
     source: Source = "backend"
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = NO_RESULT
     backend: str | None = None
     model: str | None = None
     task: Task | None = None

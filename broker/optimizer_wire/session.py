@@ -9,6 +9,7 @@ the throughput and hides when a message was written.
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -74,7 +75,7 @@ class Channel:
             for binding in topology.bindings:
                 await self._channel.queue_bind(binding.queue, binding.exchange, binding.key)
         except aiormq.exceptions.ChannelPreconditionFailed as error:
-            raise TopologyDiffers(str(error)) from error
+            raise TopologyDiffers(_difference(str(error))) from error
         except _LOST as error:
             raise BrokerUnavailable(_words(error)) from error
 
@@ -92,7 +93,7 @@ class Channel:
                 arguments=queue.arguments,
             )
         except aiormq.exceptions.ChannelPreconditionFailed as error:
-            raise TopologyDiffers(str(error)) from error
+            raise TopologyDiffers(_difference(str(error))) from error
         except _LOST as error:
             raise BrokerUnavailable(_words(error)) from error
 
@@ -286,6 +287,28 @@ def properties(
         app_id=agent,
         headers=dict(headers) if headers else None,
     )
+
+
+_INEQUIVALENT = re.compile(
+    r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>\w+) '(?P<name>[^']+)'.*?: received (?P<needs>.+?) but current is "
+    r"(?P<has>[^\"\n]+)"
+)
+_VALUE = re.compile(r"^the value '(?P<value>[^']*)' of type '\w+'$")
+
+
+def _difference(text: str) -> str:
+    """RabbitMQ's refusal of a declaration as a sentence about what is there and what must be."""
+    found = _INEQUIVALENT.search(text)
+    if not found:
+        return f"RabbitMQ has something else of this name: {text}"
+
+    def value(raw: str) -> str:
+        inner = _VALUE.match(raw.strip(" '"))
+        plain = _VALUE.match(raw.strip())
+        return (plain or inner or {"value": raw.strip(" '")})["value"]
+
+    kind, name, argument = found["kind"], found["name"], found["argument"]
+    return f"The {kind} {name} has {argument} = {value(found['has'])}, but needs {value(found['needs'])}."
 
 
 def _words(error: BaseException) -> str:

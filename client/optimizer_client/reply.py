@@ -67,11 +67,12 @@ def reply_from(wire: messages.Reply) -> Reply:
     """
     if wire.error is not None:
         raise error_from(wire.error, wire.id)
-    if wire.result is None:
+    result = msgspec.msgpack.decode(wire.result)
+    if not isinstance(result, dict):
         raise InternalError("The optimizer sent a reply without a result.", request_id=wire.id)
     return Reply(
         id=wire.id,
-        result=msgspec.msgpack.decode(wire.result),
+        result=result,
         source=wire.source,
         backend=wire.backend,
         model=wire.model,

@@ -25,7 +25,7 @@ from optimizer_wire.messages import Waiter
 from optimizer_workers.job import Job
 from optimizer_workers.metrics import WAIT_SECONDS
 from optimizer_workers.reporter import Reporter
-from optimizer_workers.retry import Again, Failover, GiveUp, after_failure, throttle_pause_s
+from optimizer_workers.retry import SLOW_DOWN, Again, Failover, GiveUp, after_failure, throttle_pause_s
 from optimizer_workers.upstream import Finding, Upstream, answer_of
 
 
@@ -130,7 +130,7 @@ class Execution:
         """Tell, then fail over, give up, or (returned) make the call again."""
         result = finding.result
         await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
-        if result.outcome.slows_down:
+        if result.outcome in SLOW_DOWN:
             self._throttled_in_a_row += 1
             pause_s = throttle_pause_s(self._throttled_in_a_row, result.retry_after_s)
             await self._desk.block(pause_s)

@@ -10,7 +10,7 @@ from optimizer_backends.outcome import Outcome
 
 PAUSES_S = (1.0, 2.0, 4.0)
 LONGEST_PAUSE_S = 60.0
-_PATIENT = frozenset({Outcome.throttled, Outcome.ramp})
+SLOW_DOWN = frozenset({Outcome.throttled, Outcome.ramp})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def after_failure(
         return Failover()
     if not outcome.retry_here:
         return GiveUp()
-    if outcome not in _PATIENT and retries >= len(PAUSES_S):
+    if outcome not in SLOW_DOWN and retries >= len(PAUSES_S):
         return GiveUp()
     pause_s = min(PAUSES_S[0] * 2.0**retries, LONGEST_PAUSE_S)
     pause_s = max(pause_s, retry_after_s or 0.0)

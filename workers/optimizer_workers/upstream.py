@@ -14,6 +14,7 @@ from optimizer_config.model import Backend
 from optimizer_state.budget import Budget, Grant
 from optimizer_state.flights import RENEW_S, Answer, Flights
 from optimizer_state.store import RedisAway
+from optimizer_wire.messages import NO_RESULT
 from optimizer_workers.job import Job
 from optimizer_workers.metrics import CALL_SECONDS, CALLS, COST, RUNNING, TOKENS, UNPRICED
 
@@ -126,7 +127,7 @@ def answer_of(job: Job, finding: Finding, now_ms: int) -> Answer:
         ok=result.outcome.ok,
         leader=job.call.waiter.id,
         stored_ms=now_ms,
-        result=msgspec.Raw(_encoder.encode(result.body)) if result.body is not None and result.outcome.ok else None,
+        result=msgspec.Raw(_encoder.encode(result.body)) if result.outcome.ok else NO_RESULT,
         backend=job.hop.backend,
         model=result.model or job.hop.model,
         task=job.call.task,

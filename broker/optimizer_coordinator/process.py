@@ -1,0 +1,69 @@
+"""The coordinator as a process: from its configuration to its exit code."""
+
+import asyncio
+from contextlib import suppress
+
+from optimizer_config.model import Config
+from optimizer_coordinator.coordinator import Coordinator
+from optimizer_service.health import AdminServer, PortTaken, Readiness
+from optimizer_service.lifetime import EXIT_CONFIG, every, keep_session, stop_on_signals
+from optimizer_service.logs import logger
+from optimizer_state.flights import Flights
+from optimizer_state.store import RedisAway, Store
+from optimizer_wire.ids import new_id
+from optimizer_wire.session import TopologyDiffers
+
+REFRESH_S = 1.0
+SWEEP_S = 60.0
+
+
+async def serve(config: Config, *, admin_host: str = "127.0.0.1", admin_port: int = 0) -> int:
+    """Run a coordinator until it is asked to stop; returns the exit code."""
+    instance = new_id()[-12:]
+    log = logger("coordinator").bind(instance=instance)
+    stop = stop_on_signals()
+    store = Store(
+        config.redis_url, config.prefix, on_change=lambda back: log.warning("redis is back" if back else "redis is away")
+    )
+    coordinator = Coordinator(config, store, instance, stop, log)
+
+    def readiness() -> Readiness:
+        return Readiness(
+            missing={} if coordinator.serving else {"rabbitmq": "not consuming"},
+            degraded={"redis": "away: every request leads a call of its own"} if store.away else {},
+        )
+
+    admin = AdminServer(admin_host, admin_port, readiness)
+    try:
+        log.info("admin", url=await admin.start())
+    except PortTaken as error:
+        log.error("cannot start", reason=str(error))
+        return EXIT_CONFIG
+    background = [
+        asyncio.ensure_future(every(REFRESH_S, coordinator.snapshot.refresh)),
+        asyncio.ensure_future(every(SWEEP_S, _sweeper(Flights(store)))),
+    ]
+    try:
+        await keep_session(config.amqp_url, f"optimizer coordinator {instance}", coordinator.serve, stop, log)
+    except TopologyDiffers as error:
+        log.error("cannot start", reason=_advice(error))
+        return EXIT_CONFIG
+    finally:
+        for task in background:
+            task.cancel()
+        await admin.stop()
+        await store.close()
+    log.info("stopped")
+    return 0
+
+
+def _sweeper(flights: Flights):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    async def sweep() -> None:
+        with suppress(RedisAway):
+            await flights.sweep()
+
+    return sweep
+
+
+def _advice(error: TopologyDiffers) -> str:
+    return f"{error} Delete that queue or exchange, or set OPTIMIZER_PREFIX to use other names."

@@ -1,0 +1,1 @@
+"""What operators use: the command line, the event monitor, the simulator, the demo."""

@@ -1,0 +1,5 @@
+"""`python -m optimizer_ops` is `optimizer`."""
+
+from optimizer_ops.cli import main
+
+main()

@@ -1,0 +1,190 @@
+"""`optimizer`: one command for every process and every look at the fleet.
+
+Heavy imports happen inside the commands, so that `--help` and the light commands are quick.
+"""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from optimizer_config.errors import ConfigError
+from optimizer_config.load import load
+from optimizer_config.model import Config
+
+EXIT_USAGE = 64
+EXIT_CONFIG = 78
+
+app = typer.Typer(
+    name="optimizer",
+    help="One place through which a fleet's calls to language models go.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", "-c", help="optimizer.toml [default: see docs/operations.md]", metavar="FILE")
+]
+AdminHost = Annotated[str, typer.Option(help="Where /metrics, /healthz and /readyz listen.")]
+AdminPort = Annotated[int, typer.Option(help="Their port; 0 takes any free one and logs it.", min=0, max=65535)]
+
+
+def configuration(path: str | None) -> Config:
+    """The configuration, or the end of the process with one sentence and exit code 78."""
+    try:
+        config = load(path)
+    except ConfigError as error:
+        typer.echo(f"optimizer: {error}", err=True)
+        raise typer.Exit(EXIT_CONFIG) from None
+    for warning in config.warnings:
+        typer.echo(f"optimizer: warning: {warning}", err=True)
+    return config
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"optimizer {version('fleet-optimizer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """One place through which a fleet's calls to language models go."""
+
+
+@app.command(rich_help_panel="Processes")
+def coordinator(
+    config: ConfigOption = None, admin_host: AdminHost = "127.0.0.1", admin_port: AdminPort = 0
+) -> None:
+    """Run a coordinator: cache, collapsing, routing. Start as many as you like."""
+    from optimizer_coordinator.process import serve
+    from optimizer_service.lifetime import run
+    from optimizer_service.logs import configure_logs
+
+    settings = configuration(config)
+    configure_logs(settings.log_level)
+    raise typer.Exit(run(serve(settings, admin_host=admin_host, admin_port=admin_port)))
+
+
+@app.command(rich_help_panel="Processes")
+def worker(
+    backend: Annotated[str, typer.Argument(help="The backend to serve, for example groq.")],
+    config: ConfigOption = None,
+    admin_host: AdminHost = "127.0.0.1",
+    admin_port: AdminPort = 0,
+) -> None:
+    """Run a worker of one backend. All workers of a backend share its budget."""
+    from optimizer_service.lifetime import run
+    from optimizer_service.logs import configure_logs
+    from optimizer_workers.process import serve
+
+    settings = configuration(config)
+    try:
+        chosen = settings.backend(backend)
+    except ConfigError as error:
+        typer.echo(f"optimizer: {error}", err=True)
+        raise typer.Exit(EXIT_CONFIG) from None
+    configure_logs(settings.log_level)
+    raise typer.Exit(run(serve(settings, chosen, admin_host=admin_host, admin_port=admin_port)))
+
+
+@app.command(rich_help_panel="Processes")
+def up(
+    config: ConfigOption = None,
+    coordinators: Annotated[int, typer.Option(help="How many coordinators.", min=1)] = 2,
+    workers: Annotated[int, typer.Option(help="How many workers for each backend.", min=1)] = 1,
+) -> None:
+    """Run coordinators and the workers of every configured backend on this machine, until Ctrl-C."""
+    from optimizer_ops.up import up as run_up
+
+    raise typer.Exit(run_up(configuration(config), config, coordinators=coordinators, workers=workers))
+
+
+@app.command(rich_help_panel="Processes", context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+             add_help_option=False)
+def simulate(context: typer.Context) -> None:
+    """Run simulated backends: real HTTP, scripted latency, limits and failures."""
+    from optimizer_ops.simulator.command import main as run_simulator
+
+    raise typer.Exit(run_simulator(context.args))
+
+
+@app.command(rich_help_panel="Using it")
+def ask(
+    prompt: Annotated[str, typer.Argument(help="What to ask; - reads standard input.")],
+    agent: Annotated[str, typer.Option(help="Who asks.")] = "cli",
+    model: Annotated[str, typer.Option(help="An alias, a backend, backend/model, or auto.")] = "auto",
+    task: Annotated[str | None, typer.Option(help="code, reasoning, creative, long or general.")] = None,
+    timeout: Annotated[float, typer.Option(help="Deadline in seconds.")] = 60.0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not take the answer from the cache.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole reply as JSON.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Ask one question through the optimizer."""
+    from optimizer_ops.ask import ask as run_ask
+
+    text = sys.stdin.read() if prompt == "-" else prompt
+    code = run_ask(
+        configuration(config), text, agent=agent, model=model, task=task, timeout_s=timeout, fresh=fresh, as_json=as_json
+    )
+    raise typer.Exit(code)
+
+
+@app.command(rich_help_panel="Watching it")
+def events(
+    patterns: Annotated[list[str] | None, typer.Argument(help="Event types; a trailing .* includes all below.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    count: Annotated[int | None, typer.Option(help="Stop after so many.", min=1)] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print events as they happen: optimizer events 'optimizer.cache.*'"""
+    from optimizer_ops.event_monitor import monitor
+    from optimizer_service.lifetime import run
+
+    settings = configuration(config)
+    raise typer.Exit(run(monitor(settings.amqp_url, settings.prefix, patterns or ["optimizer.*"], as_json, count)))
+
+
+@app.command(rich_help_panel="Watching it")
+def topology(
+    config: ConfigOption = None,
+    backend: Annotated[list[str] | None, typer.Option(help="Also the queues of this backend.")] = None,
+) -> None:
+    """Compare RabbitMQ's queues and exchanges with what they must be, in words."""
+    from optimizer_ops.topology_check import check
+    from optimizer_service.lifetime import run
+
+    settings = configuration(config)
+    names = sorted({*settings.configured, *(backend or [])})
+    raise typer.Exit(run(check(settings.amqp_url, settings.prefix, names)))
+
+
+@app.command(rich_help_panel="Trying it", context_settings={"ignore_unknown_options": False})
+def demo(
+    seconds: Annotated[float, typer.Option(help="How long the agents work.", min=2)] = 30.0,
+    agents: Annotated[int, typer.Option(help="How many agents.", min=1)] = 28,
+    json_file: Annotated[str | None, typer.Option("--json", help="Write the result to a file.", metavar="FILE")] = None,
+) -> None:
+    """Run a fleet of agents on simulated backends, and show what the optimizer saves."""
+    from optimizer_ops.demo.command import demo as run_demo
+
+    raise typer.Exit(run_demo(seconds=seconds, agents=agents, json_file=json_file))
+
+
+@app.command(rich_help_panel="Trying it", context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+             add_help_option=False)
+def services(context: typer.Context) -> None:
+    """Make RabbitMQ and Redis available on this machine (up, status, stop)."""
+    from optimizer_ops.services.__main__ import main as run_services
+
+    raise typer.Exit(run_services(context.args))
+
+
+def main() -> None:
+    """The entry point."""
+    app()

@@ -1,0 +1,112 @@
+"""Prints events as they happen: `optimizer events`, `python -m optimizer_ops.event_monitor 'optimizer.*'`.
+
+It subscribes with a bounded queue of its own: a slow terminal loses the oldest events and hinders nobody.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from aiormq.abc import DeliveredMessage
+from rich.console import Console
+from rich.text import Text
+
+from optimizer_service.lifetime import EXIT_UNAVAILABLE, first_of, run, stop_on_signals
+from optimizer_wire.codec import decode
+from optimizer_wire.errors import InvalidRequest
+from optimizer_wire.events import Event
+from optimizer_wire.ids import new_id
+from optimizer_wire.session import BrokerUnavailable, Session, TopologyDiffers
+from optimizer_wire.topology import Names, event_queue, shared_topology, topic_pattern
+
+_STYLES = {"hit": "green", "collapsed": "green", "failed": "red", "error": "red", "rate_limit": "yellow", "retry": "yellow"}
+_SHOWN = ("agent", "task", "backend", "model", "outcome", "error_code", "waiters", "attempt", "message")
+
+
+async def monitor(url: str, prefix: str, patterns: Sequence[str], as_json: bool, count: int | None) -> int:
+    """Print events that match any of the patterns until stopped; returns the exit code."""
+    stop = stop_on_signals()
+    try:
+        async with await Session.open(url, "optimizer event monitor") as session:
+            await _print(session, Names(prefix), patterns, as_json=as_json, count=count, stop=stop)
+            if stop.is_set():
+                return 0
+            print("optimizer: the connection to RabbitMQ was lost", file=sys.stderr)
+    except (BrokerUnavailable, TopologyDiffers) as error:
+        print(f"optimizer: {error}", file=sys.stderr)
+    return EXIT_UNAVAILABLE
+
+
+async def _print(
+    session: Session, names: Names, patterns: Sequence[str], *, as_json: bool, count: int | None, stop: asyncio.Event
+) -> None:
+    show = _line if as_json else _Pretty().show
+    seen = 0
+
+    def deliver(message: DeliveredMessage) -> None:
+        nonlocal seen
+        try:
+            show(decode(message.body, Event))
+        except InvalidRequest as error:
+            print(f"optimizer: an event could not be read: {error}", file=sys.stderr)
+        seen += 1
+        if count is not None and seen >= count:
+            stop.set()
+
+    channel = await session.channel()
+    await channel.declare(shared_topology(names))
+    queue = event_queue(f"{names.events}.monitor.{new_id()}")
+    await channel.declare_queue(queue)
+    for pattern in patterns:
+        await channel.bind(queue.name, names.events, topic_pattern(pattern))
+    await channel.consume(queue.name, deliver, no_ack=True, on_cancel=session.lost.set)
+    print(f"optimizer: listening to {', '.join(patterns)} on {names.events}", file=sys.stderr)
+    await first_of(stop, session.lost)
+
+
+def _line(event: Event) -> None:
+    print(msgspec.json.encode(event).decode(), flush=True)
+
+
+class _Pretty:
+    """One aligned line an event: time, type, and the fields that a person looks for."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+
+    def show(self, event: Event) -> None:
+        """Print one event."""
+        style = next((style for part, style in _STYLES.items() if event.type.endswith(part)), "cyan")
+        line = Text(time.strftime("%H:%M:%S ", time.localtime(event.time)), style="dim")
+        line.append(f"{event.type.removeprefix('optimizer.'):<18}", style=style)
+        for name in _SHOWN:
+            value: Any = getattr(event, name)
+            if value is not None:
+                line.append(f" {name}=", style="dim").append(str(value))
+        if event.timings is not None:
+            line.append(" ms=", style="dim").append(f"{event.timings.total_ms:.0f}")
+        if event.cost_usd:
+            line.append(" usd=", style="dim").append(f"{event.cost_usd:.6f}")
+        self._console.print(line)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m optimizer_ops.event_monitor`: returns the exit code."""
+    from optimizer_ops.cli import configuration
+
+    parser = argparse.ArgumentParser(prog="event_monitor", description="Print events as they happen.")
+    parser.add_argument("patterns", nargs="*", default=["optimizer.*"], help="event types; a trailing .* means all below")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("--count", type=int, help="stop after so many")
+    parser.add_argument("--config", help="optimizer.toml")
+    options = parser.parse_args(argv)
+    config = configuration(options.config)
+    return run(monitor(config.amqp_url, config.prefix, options.patterns, options.json, options.count))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

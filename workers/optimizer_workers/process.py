@@ -1,0 +1,72 @@
+"""A worker as a process: from its configuration to its exit code."""
+
+import os
+
+from optimizer_backends.http import BackendClient
+from optimizer_backends.prices import Prices
+from optimizer_config.credentials import Secret, api_key
+from optimizer_config.model import Backend, Config
+from optimizer_service.health import AdminServer, PortTaken, Readiness
+from optimizer_service.lifetime import EXIT_CONFIG, keep_session, stop_on_signals
+from optimizer_service.logs import logger
+from optimizer_state.budget import Budget
+from optimizer_state.flights import Flights
+from optimizer_state.store import Store
+from optimizer_wire.ids import new_id
+from optimizer_wire.session import TopologyDiffers
+from optimizer_wire.topology import Names
+from optimizer_workers.upstream import Upstream
+from optimizer_workers.worker import Worker
+
+
+class KeyMissing(Exception):
+    """The backend needs a key and none is set; the message says where it is looked for."""
+
+
+async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.1", admin_port: int = 0) -> int:
+    """Run a worker of a backend until it is asked to stop; returns the exit code."""
+    instance = new_id()[-12:]
+    log = logger("worker").bind(instance=instance, backend=backend.name)
+    try:
+        secret = _key(backend)
+    except KeyMissing as error:
+        log.error("cannot start", reason=str(error))
+        return EXIT_CONFIG
+    stop = stop_on_signals()
+    store = Store(
+        config.redis_url, config.prefix, on_change=lambda back: log.warning("redis is back" if back else "redis is away")
+    )
+    budget = Budget(store, backend, instance)
+    async with BackendClient(backend, secret, limit=backend.concurrency) as client:
+        upstream = Upstream(backend, client, Prices(config.prices_file), budget, Flights(store))
+        worker = Worker(store, Names(config.prefix), upstream, budget, instance, stop, log)
+
+        def readiness() -> Readiness:
+            return Readiness(
+                missing={} if worker.serving else {"rabbitmq": "not consuming"},
+                degraded={"redis": "away: budgets by this worker's share"} if store.away else {},
+            )
+
+        admin = AdminServer(admin_host, admin_port, readiness)
+        try:
+            log.info("admin", url=await admin.start())
+            await keep_session(config.amqp_url, f"optimizer worker {backend.name} {instance}", worker.serve, stop, log)
+        except (PortTaken, TopologyDiffers) as error:
+            log.error("cannot start", reason=str(error))
+            return EXIT_CONFIG
+        finally:
+            await worker.leave()
+            await admin.stop()
+            await store.close()
+    log.info("stopped")
+    return 0
+
+
+def _key(backend: Backend) -> Secret | None:
+    secret = api_key(backend, os.environ)
+    if secret is None and backend.api_key_env and backend.kind != "local":
+        raise KeyMissing(
+            f"The backend {backend.name} needs a key: set {backend.api_key_env}, or api_key_file in the configuration, "
+            f"or a systemd credential named {backend.name}."
+        )
+    return secret
