@@ -1,0 +1,187 @@
+"""The budget scripts on a real Redis."""
+
+import asyncio
+
+import pytest
+
+from optimizer_config.model import Backend, Limit
+from optimizer_state.budget import Budget, Grant, Wait
+from optimizer_state.store import Store
+
+
+@pytest.fixture
+async def store(redis_url, prefix):
+    store = Store(redis_url, prefix)
+    await store.synchronise_clock()
+    yield store
+    await store.close()
+
+
+def backend(*, count=5, per_s=60.0, concurrency=100):
+    limit = Limit("rpm", "requests", count, per_s)
+    return Backend("b", "openai", "http://localhost", ("m",), (limit,), concurrency)
+
+
+async def worker(store, name="w1", **limits):
+    budget = Budget(store, backend(**limits), name)
+    await budget.restore()
+    # The first worker to speak leaves time for others to tell what they used; these tests have no others.
+    await store.command("DEL", f"{store.prefix}:{{backend:b}}:blocked")
+    return budget
+
+
+async def test_never_more_than_the_limit(store):
+    """Many workers asking at once are granted exactly the limit, and the next is told how long to wait."""
+    workers = [await worker(store, f"w{i}") for i in range(4)]
+
+    verdicts = await asyncio.gather(*(w.reserve(f"r{i}-{j}") for i, w in enumerate(workers) for j in range(5)))
+
+    waits = [verdict for verdict in verdicts if isinstance(verdict, Wait)]
+    assert len(verdicts) - len(waits) == 5
+    assert {wait.limit for wait in waits} == {"rpm"}
+
+
+async def test_reserving_is_idempotent(store):
+    """The same reservation twice takes one part of the budget: its reply may have been lost."""
+    budget = await worker(store, count=2)
+    await budget.reserve("same")
+    await budget.reserve("same")
+
+    assert isinstance(await budget.reserve("other"), Grant)
+    assert isinstance(await budget.reserve("third"), Wait)
+
+
+async def test_unsent_reservations_are_given_back(store):
+    """A call that never reached the backend gives its part back; one that did keeps it for the window."""
+    budget = await worker(store, count=1)
+    unsent = await budget.reserve("unsent")
+    await budget.settle(unsent, written_ago_ms=None)
+    sent = await budget.reserve("sent")
+    await budget.settle(sent, written_ago_ms=5)
+
+    wait = await budget.reserve("next")
+
+    assert isinstance(wait, Wait)
+    assert 59_000 < wait.ms <= 61_300
+
+
+async def test_flying_reservations_never_leave_the_window(store):
+    """A call still in flight counts however long ago it was reserved."""
+    budget = await worker(store, count=1, per_s=0.3)
+    await budget.reserve("slow")
+    await asyncio.sleep(0.5)
+
+    assert isinstance(await budget.reserve("next"), Wait)
+
+
+async def test_window_slides(store):
+    """What was used leaves the window after it, and not before."""
+    budget = await worker(store, count=1, per_s=0.6)
+    grant = await budget.reserve("first")
+    await budget.settle(grant, written_ago_ms=0)
+    wait = await budget.reserve("second")
+    assert isinstance(wait, Wait)
+    assert wait.ms > 600
+
+    await asyncio.sleep(wait.ms / 1000 + 0.02)
+
+    assert isinstance(await budget.reserve("third"), Grant)
+
+
+async def test_concurrency_is_shared(store):
+    """Two workers together hold no more calls than the backend allows at once."""
+    first = await worker(store, "w1", count=100, concurrency=3)
+    second = await worker(store, "w2", count=100, concurrency=3)
+    grants = [await first.reserve("a"), await second.reserve("b"), await first.reserve("c")]
+    assert all(isinstance(grant, Grant) for grant in grants)
+    refused = await second.reserve("d")
+    await first.settle(grants[0], written_ago_ms=1)
+
+    assert isinstance(refused, Wait)
+    assert refused.limit == "concurrency"
+    assert isinstance(await second.reserve("d"), Grant)
+
+
+async def test_lapsed_lease_frees_the_slot_and_counts_the_request(store):
+    """A worker that died frees its concurrency slot after the lease, and its request counts as made."""
+    dead = await worker(store, "dead", count=2, concurrency=1)
+    await dead.reserve("lost")
+    await store.command("ZADD", f"{store.prefix}:{{backend:b}}:leases", store.clock.now_ms() - 1_000, "lost")
+    alive = await worker(store, "alive", count=2, concurrency=1)
+
+    grant = await alive.reserve("next")
+    await alive.settle(grant, written_ago_ms=1)
+    over = await alive.reserve("over")
+
+    assert isinstance(grant, Grant)
+    assert isinstance(over, Wait)
+    assert over.limit == "rpm"
+
+
+async def test_workers_restore_what_redis_forgot(store):
+    """After Redis lost its memory the live workers write back what they used before anything is granted again."""
+    budget = await worker(store, count=2)
+    for name in ("a", "b"):
+        await budget.settle(await budget.reserve(name), written_ago_ms=1)
+    for key in await store.command("KEYS", f"{store.prefix}:*"):
+        await store.command("DEL", key)
+
+    first = await budget.reserve("c")
+    await store.command("DEL", f"{store.prefix}:{{backend:b}}:blocked")
+    second = await budget.reserve("c")
+
+    assert isinstance(first, Wait)
+    assert isinstance(second, Wait)
+    assert second.limit == "rpm"
+
+
+async def test_first_after_a_loss_waits_for_the_others(store):
+    """The first worker to speak after a loss gets nothing until the others had time to tell what they used."""
+    first = Budget(store, backend(), "first")
+    second = Budget(store, backend(), "second")
+    await first.restore()
+    early = await first.reserve("a")
+    await second.restore()
+
+    assert isinstance(early, Wait)
+    assert early.limit == "blocked"
+    assert early.ms <= 1_500
+
+
+async def test_block_holds_for_every_worker(store):
+    """What one worker was told by the backend holds for all of them."""
+    one, other = await worker(store, "w1"), await worker(store, "w2")
+    await one.block(5.0)
+
+    wait = await other.reserve("a")
+
+    assert isinstance(wait, Wait)
+    assert 4_000 < wait.ms <= 5_000
+
+
+async def test_share_while_redis_is_away(prefix):
+    """Without Redis a worker lives on its share of the limit: 0.8 of it, divided by the workers last seen."""
+    store = Store("redis://127.0.0.1:1/0", prefix)
+    budget = Budget(store, backend(count=10), "w1")
+    budget.workers_seen = 2
+    verdicts = [await budget.reserve(f"r{i}") for i in range(6)]
+    await store.close()
+
+    assert [isinstance(verdict, Grant) for verdict in verdicts] == [True] * 4 + [False] * 2
+
+
+async def test_use_during_an_outage_is_charged_afterwards(store, prefix):
+    """What a worker used while Redis was away is charged when it is back."""
+    budget = await worker(store, count=4)
+    real, budget._store = budget._store, Store("redis://127.0.0.1:1/0", prefix)
+    grants = [await budget.reserve(f"r{i}") for i in range(3)]
+    for grant in grants:
+        await budget.settle(grant, written_ago_ms=1)
+    await budget._store.close()
+    budget._store = real
+
+    other = await worker(store, "w2", count=4)
+    await budget.restore()
+    verdicts = [await other.reserve(f"o{i}") for i in range(2)]
+
+    assert [isinstance(verdict, Grant) for verdict in verdicts] == [True, False]
