@@ -12,8 +12,11 @@ from pathlib import Path
 
 from optimizer_ops.services import containers, debian
 from optimizer_ops.services.kinds import KINDS, Kind, port_for
+from optimizer_ops.services.processes import wait_until
 from optimizer_ops.services.record import Record, Started, state_folder
 from optimizer_ops.services.urls import ServicesUnavailable, ServiceUrls, parse, shown, with_port
+
+_CONTAINER_S = 20.0
 
 Report = Callable[[str], None]
 
@@ -65,8 +68,7 @@ def _start(kind: Kind, url: str, folder: Path, report: Report) -> Started:
     if containers.available():
         report(f"Starting {kind.name} in a container ...")
         try:
-            containers.start(kind.key, url, port)
-            return Started("docker", with_port(url, port))
+            return _start_container(kind, url, port)
         except ServicesUnavailable as error:
             report(str(error))
     if not kind.installed() and debian.available():
@@ -79,6 +81,17 @@ def _start(kind: Kind, url: str, folder: Path, report: Report) -> Started:
         )
     report(f"Starting {kind.name} on port {port} ...")
     return kind.start(url, folder, port)
+
+
+def _start_container(kind: Kind, url: str, port: int) -> Started:
+    started = Started("docker", with_port(url, port))
+    containers.start(kind.key, url, port)
+    # Healthy inside is not yet usable from here: a login that the container's old data does not know, for example.
+    if not wait_until(lambda: kind.problem(started.url) is None, _CONTAINER_S):
+        problem = kind.problem(started.url)
+        containers.stop(kind.key)
+        raise ServicesUnavailable(f"The container of {kind.name} started, but cannot be used: {problem}.")
+    return started
 
 
 def stop_services(report: Report, *, folder: Path | None = None) -> None:

@@ -24,7 +24,9 @@ class Started:
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where services started here live: `.run/services` of a checkout, else the user's state folder."""
+    """Where services started here live: `OPTIMIZER_SERVICES_DIR`, `.run/services` of a checkout, the user's folder."""
+    if chosen := environ.get("OPTIMIZER_SERVICES_DIR"):
+        return Path(chosen)
     if (_CHECKOUT / "pyproject.toml").is_file() and os.access(_CHECKOUT, os.W_OK):
         return _CHECKOUT / ".run" / "services"
     base = environ.get("XDG_STATE_HOME")
