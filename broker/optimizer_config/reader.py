@@ -84,10 +84,16 @@ class Table:
 
     def as_seconds(self, key: str, value: object, *, least: float = 0.0) -> float:
         """The value as a finite number of seconds of at least `least`."""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value < least:  # type: ignore[arg-type,operator]
-            self.fail(key, f"must be a number of seconds of at least {least:g}, got {shown(value)}.")
-        return float(value)  # type: ignore[arg-type]
+        return self._as_number(key, value, least, "a number of seconds of")
+
+    def number(self, key: str) -> float | None:
+        """A finite number of at least 0, or None if the key is absent."""
+        return None if (value := self.take(key)) is None else self._as_number(key, value, 0.0, "a number of")
+
+    def _as_number(self, key: str, value: object, least: float, what: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < least:
+            self.fail(key, f"must be {what} at least {least:g}, got {shown(value)}.")
+        return float(value)
 
     def texts(self, key: str) -> tuple[str, ...] | None:
         """A list of different texts with at least one entry, or None if the key is absent."""

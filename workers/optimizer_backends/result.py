@@ -7,6 +7,9 @@ import msgspec
 from optimizer_backends.outcome import Outcome
 from optimizer_wire.messages import Usage
 
+# Of a response, in its order; names in lower case.
+Headers = tuple[tuple[str, str], ...]
+
 
 class CallResult(msgspec.Struct):
     """What a call came to.
@@ -22,7 +25,7 @@ class CallResult(msgspec.Struct):
     status: int | None = None
     body: dict[str, Any] | None = None
     message: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
     usage: Usage | None = None
     retry_after_s: float | None = None
     model: str | None = None

@@ -1,0 +1,169 @@
+"""The aiohttp shell: one session per backend, one POST per call, and an outcome whatever happens."""
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from optimizer_backends.classify import sentence
+from optimizer_backends.families import FAMILIES
+from optimizer_backends.family import HttpRequest, Untranslatable
+from optimizer_backends.outcome import Outcome
+from optimizer_backends.result import CallResult, Headers
+from optimizer_backends.scrub import quotes_prompt
+from optimizer_config.credentials import Secret
+from optimizer_config.model import Backend
+from optimizer_wire.messages import Op
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+CONNECT_S = 10.0
+KEEP_ALIVE_S = 30.0
+_USER_AGENT = "fleet-optimizer"
+
+
+class _Written:
+    """When the request was last written to the socket: `time.monotonic()`, or None."""
+
+    __slots__ = ("at",)
+
+    def __init__(self) -> None:
+        self.at: float | None = None
+
+
+class _TooLarge(Exception):
+    """The answer exceeds `MAX_ANSWER_BYTES`."""
+
+
+async def _on_write(_session: aiohttp.ClientSession, written: Any, _params: Any) -> None:
+    written.at = time.monotonic()
+
+
+def _as_it_is(trace_request_ctx: Any = None) -> Any:
+    return trace_request_ctx
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    # The context of a request is its `_Written` itself rather than a namespace around it.
+    config = aiohttp.TraceConfig(trace_config_ctx_factory=_as_it_is)  # type: ignore[arg-type]
+    # The body follows the headers, and a request counts when it has arrived as a whole: the last write is the one.
+    config.on_request_headers_sent.append(_on_write)
+    config.on_request_chunk_sent.append(_on_write)
+    return config
+
+
+class BackendClient:
+    """Calls to one backend over kept connections, at most `limit` at once. Use it as an async context manager."""
+
+    def __init__(self, backend: Backend, secret: Secret | None, *, limit: int) -> None:
+        self.backend = backend
+        self._secret = secret
+        self._limit = limit
+        self._family = FAMILIES[backend.api]
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"user-agent": _USER_AGENT},
+            trace_configs=[_tracing()],
+            auto_decompress=True,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def call(self, op: Op, model: str, params: dict[str, Any], timeout_s: float) -> CallResult:
+        """Make one call, once. Whatever the backend or the network does is an outcome, never an exception.
+
+        :param timeout_s: for the whole call, waiting for a connection included.
+        :raises asyncio.CancelledError: if the caller gives up; the connection is then closed.
+        """
+        written = _Written()
+        try:
+            secret = self._secret.reveal() if self._secret else None
+            request = self._family.request(self.backend, secret, op, model, params)
+        except Untranslatable as error:
+            result = CallResult(error.outcome, message=str(error), signature="untranslatable")
+        else:
+            result = await self._post(request, timeout_s, written)
+            self._judge(result, op, params)
+        result.written_at = written.at
+        result.ended_at = time.monotonic()
+        return result
+
+    async def _post(self, request: HttpRequest, timeout_s: float, written: _Written) -> CallResult:
+        if self._session is None:
+            raise RuntimeError("The client is used outside of its `async with`.")
+        timeout = aiohttp.ClientTimeout(total=max(timeout_s, 0.001), sock_connect=CONNECT_S)
+        try:
+            async with self._session.post(
+                request.url,
+                data=request.body,
+                headers=request.headers,
+                timeout=timeout,
+                allow_redirects=False,
+                trace_request_ctx=written,
+            ) as response:
+                body = await _read(response)
+                return self._family.response(response.status, _headers(response), body)
+        except (aiohttp.ClientError, OSError, _TooLarge, ValueError) as error:
+            # TimeoutError is an OSError; ValueError is a host name that is none.
+            return _broken(error, written.at is not None, timeout_s)
+
+    def _judge(self, result: CallResult, op: Op, params: dict[str, Any]) -> None:
+        """What can only be told with the request at hand."""
+        if result.outcome.ok:
+            if result.body is None or ("choices" in result.body) is not (op == "chat"):
+                result.outcome, result.body, result.complete = Outcome.transient, None, False
+                result.message = "The backend answered another kind of request than it was asked."
+                result.signature = f"{result.status} other kind"
+        elif quotes_prompt(result.message, params) or (self._secret and self._secret.reveal() in result.message):
+            result.message = sentence(result.outcome, result.signature)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    if (response.content_length or 0) > MAX_ANSWER_BYTES:
+        raise _TooLarge
+    chunks = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise _TooLarge
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _headers(response: aiohttp.ClientResponse) -> Headers:
+    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.raw_headers)
+
+
+def _broken(error: Exception, was_written: bool, timeout_s: float) -> CallResult:
+    if isinstance(error, _TooLarge):
+        return _transient("answer too large", f"The backend's answer exceeds {MAX_ANSWER_BYTES:,} bytes.")
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return _transient("connect timeout", f"No connection to the backend within {min(CONNECT_S, timeout_s):g} s.")
+    if isinstance(error, asyncio.TimeoutError):
+        message = f"The backend did not answer within {timeout_s:g} s."
+        return CallResult(Outcome.timed_out, message=message, signature="timeout")
+    name = type(error).__name__
+    if not was_written:
+        return _transient(f"connect {name}", f"The backend cannot be reached ({_reason(error)}).")
+    return _transient(f"connection {name}", f"The connection to the backend broke ({_reason(error)}).")
+
+
+def _reason(error: Exception) -> str:
+    """Why, without addresses: a URL may hold what is nobody's business."""
+    inner = getattr(error, "os_error", error)
+    return getattr(inner, "strerror", None) or type(error).__name__
+
+
+def _transient(signature: str, message: str) -> CallResult:
+    return CallResult(Outcome.transient, message=message, signature=signature)
