@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 from optimizer_service.logs import Logger
-from optimizer_wire.session import BrokerUnavailable, Session, backoff_s
+from optimizer_wire.backoff import backoff_s
+from optimizer_wire.session import BrokerUnavailable, Session
 
 EXIT_UNAVAILABLE = 69
 EXIT_INTERNAL = 70

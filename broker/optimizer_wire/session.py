@@ -1,14 +1,13 @@
 """The one place that opens an asyncio AMQP connection.
 
 A `Session` is one connection for one life: it does not reconnect behind anybody's back. Whoever owns it knows what was
-unanswered when it broke, opens the next one (`backoff_s`), and declares, consumes and publishes again.
+unanswered when it broke, opens the next one (`optimizer_wire.backoff`), and declares, consumes and publishes again.
 
 Publishing and acknowledging go through the channel of aiormq below aio-pika: the layer above costs about two fifths of
 the throughput and hides when a message was written.
 """
 
 import asyncio
-import random
 import re
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -49,11 +48,6 @@ class Unconfirmed(Exception):
 
 class TopologyDiffers(Exception):
     """An entity exists on the broker with other arguments than it must have; the message says which."""
-
-
-def backoff_s(attempt: int, *, base_s: float = 0.25, cap_s: float = 15.0) -> float:
-    """Seconds to wait before connecting again: full jitter (AWS Architecture Blog, 2015), doubling up to `cap_s`."""
-    return random.uniform(0, min(cap_s, base_s * 2 ** min(attempt, 16)))
 
 
 class Channel:

@@ -19,6 +19,7 @@ from optimizer_client.pending import Entry, Pending
 from optimizer_client.reply import Reply, reply_from
 from optimizer_client.settings import ClientSettings
 from optimizer_wire import messages
+from optimizer_wire.backoff import backoff_s
 from optimizer_wire.codec import decode, encode
 from optimizer_wire.errors import (
     BackendUnavailable,
@@ -39,7 +40,6 @@ from optimizer_wire.session import (
     TopologyDiffers,
     Unconfirmed,
     Unroutable,
-    backoff_s,
     properties,
 )
 from optimizer_wire.topology import Names, reply_queue
