@@ -1,6 +1,7 @@
 """One backend from its table, laid over its entry in the catalogue."""
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,9 +56,15 @@ def _new(table: Table, name: str, given: dict[str, Any]) -> Backend:
     for key, example in (("base_url", '"http://127.0.0.1:8000/v1"'), ("models", '["some-model"]')):
         if key not in given:
             table.fail(key, f"is missing; a backend outside the catalogue needs it, for example {key} = {example}.")
-    host = urlsplit(given["base_url"]).hostname or ""
-    kind = "local" if host == "localhost" or host.startswith("127.") or host == "::1" else "paid"
+    kind = "local" if _is_here(urlsplit(given["base_url"]).hostname or "") else "paid"
     return Backend(**{"name": name, "api": "openai", "kind": kind, **given})
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def refuse_key(table: Table) -> None:
