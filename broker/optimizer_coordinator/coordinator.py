@@ -1,55 +1,36 @@
-"""The coordinator: takes requests in batches, asks Redis once per batch, and acts on each decision.
-
-::
-
-    optimizer.requests ─► inbox ─► receive ─► admit (one round trip) ─┬─ hit, known ─► reply, ack
-                                      │                               ├─ join ───────► (publish again,) ack
-                                      │                               ├─ lead ───────► publish the call, ack
-                                      └─ not understood ─► reply error, reject        └─ gone ─► ack
-                                                           (kept in optimizer.dead)
-
-A reply is published on the request's channel before the request's ack: the broker handles a channel in order, so that a
-request whose ack was handled has been answered. A call is published with a confirm before its request is acked.
-"""
+"""A coordinator: its parts, and its life on one session after another. What it does is in `stage.py`."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Sequence
-
-from aiormq.abc import DeliveredMessage
 
 from optimizer_config.model import Config
-from optimizer_coordinator.dispatch import Dispatcher
-from optimizer_coordinator.intake import Envelope, Intake, Reception
-from optimizer_coordinator.metrics import ADMISSION, BATCH, REDIS_UP, REQUESTS
+from optimizer_coordinator.intake import Reception
 from optimizer_coordinator.routing import Router
 from optimizer_coordinator.snapshot import Snapshot
-from optimizer_coordinator.speaker import Speaker
+from optimizer_coordinator.stage import Parts, Stage
 from optimizer_service.lifetime import first_of
 from optimizer_service.logs import Logger
-from optimizer_service.outbox import Outbox
-from optimizer_state.flights import Admitted, Flights, Gone, Hit, Join, Known, Lead
-from optimizer_state.store import RedisAway, Store
-from optimizer_wire.errors import OptimizerError
-from optimizer_wire.session import BrokerUnavailable, Channel, Session
+from optimizer_state.flights import Flights
+from optimizer_state.store import Store
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, backend_topology, shared_topology
 
-BATCH_MAX = 256
 PREFETCH = 1_000
-DRAIN_S = 25.0
 
 
 class Coordinator:
     """One coordinator process; any number of them share the request queue."""
 
     def __init__(self, config: Config, store: Store, instance: str, stop: asyncio.Event, log: Logger) -> None:
-        self._config = config
         self._names = Names(config.prefix)
-        self._store = store
-        self._flights = Flights(store)
-        self._router = Router(config)
-        self._reception = Reception(config, self._names, self._router)
-        self._source = f"coordinator/{instance}"
+        self._parts = Parts(
+            names=self._names,
+            reception=Reception(config, self._names, Router(config)),
+            flights=Flights(store),
+            clock=store.clock,
+            source=f"coordinator/{instance}",
+        )
+        # Their call queues must exist even before a worker of theirs was ever started.
+        self._configured = sorted(config.configured)
         self._stop = stop
         self._log = log
         self.snapshot = Snapshot(store)
@@ -60,9 +41,9 @@ class Coordinator:
         channel = await session.channel()
         calls = await session.channel(confirms=True)
         await channel.declare(shared_topology(self._names))
-        await channel.declare(backend_topology(self._names, self._queues()))
+        await channel.declare(backend_topology(self._names, self._configured))
         await self.snapshot.refresh()
-        stage = _Stage(self, session, channel, calls)
+        stage = Stage(self._parts, self.snapshot, session, channel, calls, self._log)
         tag = await channel.consume(self._names.requests, stage.deliver, prefetch=PREFETCH, on_cancel=session.lost.set)
         self.serving = True
         self._log.info("ready", queue=self._names.requests)
@@ -76,157 +57,3 @@ class Coordinator:
             self.serving = False
             working.cancel()
             await stage.abandon()
-
-    def _queues(self) -> list[str]:
-        """Backends whose call queues must exist even before a worker of theirs was ever started."""
-        return [name for name in self._config.backends if name in self._config.configured]
-
-
-class _Stage:
-    """The work on one session: its inbox, and what is on its way."""
-
-    def __init__(self, owner: Coordinator, session: Session, channel: Channel, calls: Channel) -> None:
-        self._owner = owner
-        self._session = session
-        self._channel = channel
-        self._inbox: list[DeliveredMessage] = []
-        self._filled = asyncio.Event()
-        self._pending: set[asyncio.Future[None]] = set()
-        self._busy = False
-        clock = owner._store.clock
-        self._speaker = Speaker(Outbox(channel, owner._names, clock), owner._source, clock)
-        self._dispatcher = Dispatcher(calls, owner._names, owner._reception, owner._flights, self._speaker, session)
-
-    def deliver(self, message: DeliveredMessage) -> None:
-        """Take one message off the channel."""
-        self._inbox.append(message)
-        self._filled.set()
-
-    async def work(self) -> None:
-        """Handle batches until cancelled; a lost connection ends it quietly, anything else is a fault to be seen."""
-        try:
-            while True:
-                await self._filled.wait()
-                batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
-                if not self._inbox:
-                    self._filled.clear()
-                self._busy = True
-                await self._handle(batch)
-                self._busy = False
-        except BrokerUnavailable:
-            self._session.lost.set()
-        except Exception:
-            self._owner._log.exception("batch failed")
-            self._session.lost.set()
-
-    async def drain(self) -> None:
-        """Finish what was taken, for at most `DRAIN_S`."""
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                while self._inbox or self._busy or self._pending:
-                    await asyncio.sleep(0.01)
-                await self._channel.flush()
-        except TimeoutError:
-            self._owner._log.warning("left undone", requests=len(self._inbox) + len(self._pending))
-
-    async def abandon(self) -> None:
-        """Stop what is still on its way; its requests are unacked, so that another coordinator gets them."""
-        for task in list(self._pending):
-            task.cancel()
-        await asyncio.gather(*self._pending, return_exceptions=True)
-
-    async def _handle(self, batch: Sequence[DeliveredMessage]) -> None:
-        started = time.perf_counter()
-        taken: list[tuple[DeliveredMessage, Intake]] = []
-        for message in batch:
-            envelope = _envelope(message, self._owner._store.clock.now_ms())
-            try:
-                intake = self._owner._reception.receive(envelope)
-            except OptimizerError as error:
-                await self._refuse(message, envelope, error)
-                continue
-            if intake.cancel:
-                await self._cancel(message, intake)
-            else:
-                taken.append((message, intake))
-        if taken:
-            admitted = await self._admit([intake for _, intake in taken])
-            BATCH.observe(len(taken))
-            ADMISSION.observe(time.perf_counter() - started)
-            for (message, intake), decision in zip(taken, admitted, strict=True):
-                await self._act(message, intake, decision)
-
-    async def _admit(self, intakes: Sequence[Intake]) -> Sequence[Admitted]:
-        """Decide; without Redis every request leads a call of its own."""
-        try:
-            decisions = await self._owner._flights.admit([intake.admission for intake in intakes])
-        except RedisAway:
-            REDIS_UP.set(0)
-            return [Lead(0)] * len(intakes)
-        REDIS_UP.set(1)
-        return decisions
-
-    async def _act(self, message: DeliveredMessage, intake: Intake, decision: Admitted) -> None:
-        match decision:
-            case Hit(answer):
-                REQUESTS.labels("hit").inc()
-                await self._speaker.hit(intake, answer)
-                await self._ack(message)
-            case Known(answer):
-                REQUESTS.labels("known").inc()
-                await self._speaker.answer(answer, (intake.waiter,))
-                await self._ack(message)
-            case Gone():
-                REQUESTS.labels("gone").inc()
-                await self._ack(message)
-            case Join(flight, number, publish_again):
-                REQUESTS.labels("joined").inc()
-                await self._speaker.joined(intake, flight, number)
-                if publish_again:
-                    self._spawn(self._lead(message, intake, flight, number))
-                else:
-                    await self._ack(message)
-            case Lead(flight):
-                REQUESTS.labels("led").inc()
-                await self._speaker.led(intake, flight)
-                self._spawn(self._lead(message, intake, flight, 1))
-
-    async def _lead(self, message: DeliveredMessage, intake: Intake, flight: int, number: int) -> None:
-        """Publish the call; only then is the request handled. An unknown outcome leaves it to another coordinator."""
-        try:
-            if await self._dispatcher.dispatch(intake, self._owner.snapshot.alive, flight, number):
-                await self._ack(message)
-        except BrokerUnavailable:
-            self._session.lost.set()
-
-    async def _cancel(self, message: DeliveredMessage, intake: Intake) -> None:
-        REQUESTS.labels("cancelled").inc()
-        try:
-            await self._owner._flights.cancel(intake.admission.fingerprint, intake.request.id)
-        except RedisAway:
-            self._owner._log.warning("cancel ignored", reason="redis is away")
-        await self._ack(message)
-
-    async def _refuse(self, message: DeliveredMessage, envelope: Envelope, error: OptimizerError) -> None:
-        """Tell the sender, if there is one to tell, and keep the message among the dead letters."""
-        REQUESTS.labels("refused").inc()
-        reply_to = envelope.reply_to if self._owner._reception.may_reply(envelope) else None
-        await self._speaker.refuse(message, reply_to, error)
-        await self._channel.reject(_tag(message))
-
-    async def _ack(self, message: DeliveredMessage) -> None:
-        await self._channel.ack(_tag(message))
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
-
-
-def _tag(message: DeliveredMessage) -> int:
-    return int(message.delivery.delivery_tag or 0)  # type: ignore[union-attr]
-
-
-def _envelope(message: DeliveredMessage, now_ms: int) -> Envelope:
-    properties = message.header.properties
-    return Envelope(message.body, properties.message_type, properties.reply_to, properties.user_id, now_ms)

@@ -23,7 +23,9 @@ async def serve(config: Config, *, admin_host: str = "127.0.0.1", admin_port: in
     log = logger("coordinator").bind(instance=instance)
     stop = stop_on_signals()
     store = Store(
-        config.redis_url, config.prefix, on_change=lambda back: log.warning("redis is back" if back else "redis is away")
+        config.redis_url,
+        config.prefix,
+        on_change=lambda back: log.warning("redis is back" if back else "redis is away"),
     )
     coordinator = Coordinator(config, store, instance, stop, log)
 

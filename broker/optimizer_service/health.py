@@ -24,7 +24,9 @@ class PortTaken(Exception):
 class AdminServer:
     """Serves health and metrics on loopback, unless told otherwise. Port 0 takes any free one."""
 
-    def __init__(self, host: str, port: int, readiness: Callable[[], Readiness], registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(
+        self, host: str, port: int, readiness: Callable[[], Readiness], registry: CollectorRegistry = REGISTRY
+    ) -> None:
         self._host, self._port = host, port
         self._readiness = readiness
         self._registry = registry

@@ -16,7 +16,7 @@ LEASE_MS = 30_000
 # What counts is the moment a request reaches the backend; this much later than it was written, at the latest.
 ARRIVAL_MARGIN_MS = 250
 # How long the first worker to speak after a loss of Redis' memory waits for the others to tell what they used.
-RESTORE_GRACE_MS = 1_500
+RESTORE_GRACE_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)

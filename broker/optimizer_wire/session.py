@@ -256,6 +256,14 @@ class Session:
         await self.close()
 
 
+def delivery_of(message: DeliveredMessage) -> tuple[int, bool]:
+    """The delivery tag of a consumed message, and whether it was delivered before."""
+    delivery = message.delivery
+    if not isinstance(delivery, Basic.Deliver):
+        raise TypeError(f"The message was not consumed but came as {type(delivery).__name__}.")
+    return int(delivery.delivery_tag or 0), bool(delivery.redelivered)
+
+
 def properties(
     kind: str,
     message_id: str,
@@ -284,8 +292,8 @@ def properties(
 
 
 _INEQUIVALENT = re.compile(
-    r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>\w+) '(?P<name>[^']+)'.*?: received (?P<needs>.+?) but current is "
-    r"(?P<has>[^\"\n]+)"
+    r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>\w+) '(?P<name>[^']+)'.*?: "
+    r"received (?P<needs>.+?) but current is (?P<has>[^\"\n]+)"
 )
 _VALUE = re.compile(r"^the value '(?P<value>[^']*)' of type '\w+'$")
 

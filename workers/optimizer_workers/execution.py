@@ -10,49 +10,21 @@
 Redis away: the call is made without a flight, and the waiter that it carries is answered.
 """
 
-from typing import Protocol
-
 import msgspec
 
 from optimizer_backends.result import CallResult
-from optimizer_service.outbox import Outbox
 from optimizer_state.budget import Grant
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Answer, Begun, Completed, Flights
 from optimizer_state.store import RedisAway
 from optimizer_wire.errors import CODES, InternalError, OptimizerError
 from optimizer_wire.messages import Waiter
+from optimizer_workers.desk import Desk
 from optimizer_workers.job import Job
 from optimizer_workers.metrics import WAIT_SECONDS
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.retry import SLOW_DOWN, Again, Failover, GiveUp, after_failure, throttle_pause_s
 from optimizer_workers.upstream import Finding, Upstream, answer_of
-
-
-class Desk(Protocol):
-    """What the execution needs of the worker around it."""
-
-    async def ack(self, job: Job) -> None:
-        """The job is done: tell the broker, unless its session is gone."""
-
-    def hold(self, job: Job, rest_ms: int) -> None:
-        """Look at the job again after a rest."""
-
-    async def forward(self, job: Job, number: int) -> str | None:
-        """Publish the job's call to the next backend that takes it; returns its name, or None if none does."""
-
-    async def reserve(self, job: Job) -> Grant | None:
-        """Wait for budget for a repetition; None if nobody waits for the job any more."""
-
-    async def pause(self, job: Job, for_s: float) -> bool:
-        """Rest before a repetition; False if nobody waits for the job any more."""
-
-    async def block(self, for_s: float) -> None:
-        """Leave the backend alone for a while, all workers."""
-
-    @property
-    def outbox(self) -> Outbox:
-        """Where to speak now."""
 
 
 class Execution:
@@ -66,14 +38,19 @@ class Execution:
         self._clock = clock
         self._throttled_in_a_row = 0
 
-    async def run(self, job: Job, grant: Grant) -> None:
-        """Take a job through its steps. The grant is settled in every case."""
+    async def run(self, job: Job, grant: Grant | None) -> None:
+        """Take a job through its steps. A grant is settled in every case; without one, one is reserved if need be."""
         begun = await self._begin(job)
         if begun is None or begun.verdict == "run":
+            grant = grant or await self._desk.reserve(job)
+            if grant is None:
+                await self._desk.ack(job)
+                return
             WAIT_SECONDS.labels(self._upstream.backend.name).observe(self._waited_s(job))
             await self._call(job, grant, fly=begun is not None)
             return
-        await self._upstream.refund(grant)
+        if grant is not None:
+            await self._upstream.refund(grant)
         match begun.verdict:
             case "busy":
                 self._desk.hold(job, begun.busy_ms)

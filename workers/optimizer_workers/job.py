@@ -19,6 +19,7 @@ class Job:
     redelivered: bool
     stage: int
     deadline_ms: int
+    look_first: bool = False
     not_before_ms: int = 0
     attempts: int = 0
     retries: int = 0

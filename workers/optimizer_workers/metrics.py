@@ -1,4 +1,4 @@
-"""The metrics of a worker. Labels are bounded: backend, outcome, and models of the catalogue or of the configuration."""
+"""The metrics of a worker. Labels are bounded: backends, outcomes, and the models that are configured."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -1,5 +1,6 @@
 """A worker as a process: from its configuration to its exit code."""
 
+import asyncio
 import os
 
 from optimizer_backends.http import BackendClient
@@ -34,9 +35,13 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
         return EXIT_CONFIG
     stop = stop_on_signals()
     store = Store(
-        config.redis_url, config.prefix, on_change=lambda back: log.warning("redis is back" if back else "redis is away")
+        config.redis_url,
+        config.prefix,
+        on_change=lambda back: log.warning("redis is back" if back else "redis is away"),
     )
     budget = Budget(store, backend, instance)
+    # Early: what it starts in Redis takes effect while this process is still connecting.
+    await budget.restore()
     async with BackendClient(backend, secret, limit=backend.concurrency) as client:
         upstream = Upstream(backend, client, Prices(config.prices_file), budget, Flights(store))
         worker = Worker(store, Names(config.prefix), upstream, budget, instance, stop, log)
@@ -48,6 +53,7 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
             )
 
         admin = AdminServer(admin_host, admin_port, readiness)
+        beating = asyncio.ensure_future(worker.beat_for_ever())
         try:
             log.info("admin", url=await admin.start())
             await keep_session(config.amqp_url, f"optimizer worker {backend.name} {instance}", worker.serve, stop, log)
@@ -55,6 +61,7 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
             log.error("cannot start", reason=str(error))
             return EXIT_CONFIG
         finally:
+            beating.cancel()
             await worker.leave()
             await admin.stop()
             await store.close()

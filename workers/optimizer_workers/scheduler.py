@@ -32,6 +32,10 @@ class Scheduler:
             self._jobs.remove(job)
         return job
 
+    def remove(self, job: Job) -> None:
+        """Take a call that is held."""
+        self._jobs.remove(job)
+
     def wakes_in_ms(self, now_ms: int) -> int | None:
         """How long until a resting call is worth a look; None if there is no call at all."""
         if not self._jobs:

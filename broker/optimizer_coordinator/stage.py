@@ -1,0 +1,203 @@
+"""What a coordinator does on one session: batches of requests in, decisions out.
+
+::
+
+    optimizer.requests ─► inbox ─► receive ─► admit (one round trip) ─┬─ hit, known ─► reply, ack
+                                      │                               ├─ join ───────► (publish again,) ack
+                                      │                               ├─ lead ───────► publish the call, ack
+                                      └─ not understood ─► reply error, reject        └─ gone ─► ack
+                                                           (kept in optimizer.dead)
+
+A reply is published on the request's channel before the request's ack: the broker handles a channel in order, so that a
+request whose ack was handled has been answered. A call is published with a confirm before its request is acked.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+
+from aiormq.abc import DeliveredMessage
+
+from optimizer_coordinator.dispatch import Dispatcher
+from optimizer_coordinator.intake import Envelope, Intake, Reception
+from optimizer_coordinator.metrics import ADMISSION, BATCH, REDIS_UP, REQUESTS
+from optimizer_coordinator.snapshot import Snapshot
+from optimizer_coordinator.speaker import Speaker
+from optimizer_service.logs import Logger
+from optimizer_service.outbox import Outbox
+from optimizer_state.clock import FleetClock
+from optimizer_state.flights import Admitted, Flights, Gone, Hit, Join, Known, Lead
+from optimizer_state.store import RedisAway
+from optimizer_wire.errors import OptimizerError
+from optimizer_wire.session import BrokerUnavailable, Channel, Session, delivery_of
+from optimizer_wire.topology import Names
+
+BATCH_MAX = 256
+DRAIN_S = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What outlives a session. `source` names this coordinator in events."""
+
+    names: Names
+    reception: Reception
+    flights: Flights
+    clock: FleetClock
+    source: str
+
+
+class Stage:
+    """The work on one session: its inbox, and what is on its way."""
+
+    def __init__(
+        self, parts: Parts, snapshot: Snapshot, session: Session, channel: Channel, calls: Channel, log: Logger
+    ) -> None:
+        self._reception = parts.reception
+        self._flights = parts.flights
+        self._clock = parts.clock
+        self._snapshot = snapshot
+        self._session = session
+        self._channel = channel
+        self._log = log
+        self._inbox: list[DeliveredMessage] = []
+        self._filled = asyncio.Event()
+        self._pending: set[asyncio.Future[None]] = set()
+        self._busy = False
+        self._speaker = Speaker(Outbox(channel, parts.names, parts.clock), parts.source, parts.clock)
+        self._dispatcher = Dispatcher(calls, parts.names, parts.reception, parts.flights, self._speaker, session)
+
+    def deliver(self, message: DeliveredMessage) -> None:
+        """Take one message off the channel."""
+        self._inbox.append(message)
+        self._filled.set()
+
+    async def work(self) -> None:
+        """Handle batches until cancelled; a lost connection ends it quietly, anything else is a fault to be seen."""
+        try:
+            while True:
+                await self._filled.wait()
+                batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
+                if not self._inbox:
+                    self._filled.clear()
+                self._busy = True
+                await self._handle(batch)
+                self._busy = False
+        except BrokerUnavailable:
+            self._session.lost.set()
+        except Exception:  # noqa: BLE001 - whatever it was, another coordinator must get what this one holds
+            self._log.exception("batch failed")
+            self._session.lost.set()
+
+    async def drain(self) -> None:
+        """Finish what was taken, for at most `DRAIN_S`."""
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while self._inbox or self._busy or self._pending:  # noqa: ASYNC110 - three things, once in a life
+                    await asyncio.sleep(0.01)
+                await self._channel.flush()
+        except TimeoutError:
+            self._log.warning("left undone", requests=len(self._inbox) + len(self._pending))
+
+    async def abandon(self) -> None:
+        """Stop what is still on its way; its requests are unacked, so that another coordinator gets them."""
+        for task in list(self._pending):
+            task.cancel()
+        await asyncio.gather(*self._pending, return_exceptions=True)
+
+    async def _handle(self, batch: Sequence[DeliveredMessage]) -> None:
+        started = time.perf_counter()
+        taken: list[tuple[DeliveredMessage, Intake]] = []
+        for message in batch:
+            envelope = _envelope(message, self._clock.now_ms())
+            try:
+                intake = self._reception.receive(envelope)
+            except OptimizerError as error:
+                await self._refuse(message, envelope, error)
+                continue
+            if intake.cancel:
+                await self._cancel(message, intake)
+            else:
+                taken.append((message, intake))
+        if taken:
+            admitted = await self._admit([intake for _, intake in taken])
+            BATCH.observe(len(taken))
+            ADMISSION.observe(time.perf_counter() - started)
+            for (message, intake), decision in zip(taken, admitted, strict=True):
+                await self._act(message, intake, decision)
+
+    async def _admit(self, intakes: Sequence[Intake]) -> Sequence[Admitted]:
+        """Decide; without Redis every request leads a call of its own."""
+        try:
+            decisions = await self._flights.admit([intake.admission for intake in intakes])
+        except RedisAway:
+            REDIS_UP.set(0)
+            return [Lead(0)] * len(intakes)
+        REDIS_UP.set(1)
+        return decisions
+
+    async def _act(self, message: DeliveredMessage, intake: Intake, decision: Admitted) -> None:
+        match decision:
+            case Hit(answer):
+                REQUESTS.labels("hit").inc()
+                await self._speaker.hit(intake, answer)
+                await self._ack(message)
+            case Known(answer):
+                REQUESTS.labels("known").inc()
+                await self._speaker.answer(answer, (intake.waiter,))
+                await self._ack(message)
+            case Gone():
+                REQUESTS.labels("gone").inc()
+                await self._ack(message)
+            case Join(flight, number, publish_again):
+                REQUESTS.labels("joined").inc()
+                await self._speaker.joined(intake, flight, number)
+                if publish_again:
+                    self._spawn(self._lead(message, intake, flight, number))
+                else:
+                    await self._ack(message)
+            case Lead(flight):
+                REQUESTS.labels("led").inc()
+                await self._speaker.led(intake, flight)
+                self._spawn(self._lead(message, intake, flight, 1))
+
+    async def _lead(self, message: DeliveredMessage, intake: Intake, flight: int, number: int) -> None:
+        """Publish the call; only then is the request handled. An unknown outcome leaves it to another coordinator."""
+        try:
+            if await self._dispatcher.dispatch(intake, self._snapshot.alive, flight, number):
+                await self._ack(message)
+        except BrokerUnavailable:
+            self._session.lost.set()
+
+    async def _cancel(self, message: DeliveredMessage, intake: Intake) -> None:
+        REQUESTS.labels("cancelled").inc()
+        try:
+            await self._flights.cancel(intake.admission.fingerprint, intake.request.id)
+        except RedisAway:
+            self._log.warning("cancel ignored", reason="redis is away")
+        await self._ack(message)
+
+    async def _refuse(self, message: DeliveredMessage, envelope: Envelope, error: OptimizerError) -> None:
+        """Tell the sender, if there is one to tell, and keep the message among the dead letters."""
+        REQUESTS.labels("refused").inc()
+        reply_to = envelope.reply_to if self._reception.may_reply(envelope) else None
+        await self._speaker.refuse(message, reply_to, error)
+        await self._channel.reject(_tag(message))
+
+    async def _ack(self, message: DeliveredMessage) -> None:
+        await self._channel.ack(_tag(message))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+
+
+def _tag(message: DeliveredMessage) -> int:
+    return delivery_of(message)[0]
+
+
+def _envelope(message: DeliveredMessage, now_ms: int) -> Envelope:
+    properties = message.header.properties
+    return Envelope(message.body, properties.message_type, properties.reply_to, properties.user_id, now_ms)

@@ -1,0 +1,79 @@
+"""What a running job may ask of its worker: to speak, to wait, to be put aside."""
+
+import asyncio
+from contextlib import suppress
+
+from optimizer_service.outbox import Outbox
+from optimizer_state.budget import Budget, Grant
+from optimizer_state.clock import FleetClock
+from optimizer_state.flights import RENEW_S, Flights
+from optimizer_state.store import RedisAway
+from optimizer_wire.ids import new_id
+from optimizer_workers.job import Job
+from optimizer_workers.link import Link
+from optimizer_workers.scheduler import Scheduler
+
+LONGEST_REST_MS = 1_000
+SHORTEST_REST_MS = 50
+
+
+class Desk:
+    """Serves the jobs of one worker."""
+
+    def __init__(self, link: Link, scheduler: Scheduler, budget: Budget, flights: Flights, clock: FleetClock) -> None:
+        self._link = link
+        self._scheduler = scheduler
+        self._budget = budget
+        self._flights = flights
+        self._clock = clock
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where to speak now; raises `BrokerUnavailable` if there is no connection."""
+        return self._link.outbox
+
+    async def ack(self, job: Job) -> None:
+        """The job is done."""
+        await self._link.ack(job)
+
+    async def forward(self, job: Job, number: int) -> str | None:
+        """Send the job's call on along its route; returns the backend that took it, or None."""
+        return await self._link.forward(job, number)
+
+    def hold(self, job: Job, rest_ms: int) -> None:
+        """Look at the job again after a rest, unless it will be delivered anew anyway."""
+        if job.stage == self._link.stage and self._link.up:
+            job.look_first = True
+            job.not_before_ms = self._clock.now_ms() + max(SHORTEST_REST_MS, min(rest_ms, LONGEST_REST_MS))
+            self._scheduler.push(job)
+
+    async def pause(self, job: Job, for_s: float) -> bool:
+        """Rest before a repetition, keeping the flight; False if nobody waits any more."""
+        left_s = for_s
+        while left_s > 0:
+            await asyncio.sleep(min(left_s, RENEW_S))
+            left_s -= RENEW_S
+            if not await self._wanted(job):
+                return False
+        return True
+
+    async def reserve(self, job: Job) -> Grant | None:
+        """Wait for budget, keeping the flight; None if nobody waits for the job any more."""
+        reservation = new_id()
+        while True:
+            verdict = await self._budget.reserve(reservation)
+            if isinstance(verdict, Grant):
+                return verdict
+            if not await self._wanted(job):
+                return None
+            await asyncio.sleep(max(SHORTEST_REST_MS / 1000, min(verdict.ms / 1000, RENEW_S)))
+
+    async def block(self, for_s: float) -> None:
+        """Leave the backend alone for a while, all workers."""
+        await self._budget.block(for_s)
+
+    async def _wanted(self, job: Job) -> bool:
+        if job.call.flight:
+            with suppress(RedisAway):
+                return await self._flights.renew(job.call, job.owner) == "ok"
+        return self._clock.now_ms() < job.deadline_ms

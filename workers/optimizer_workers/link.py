@@ -1,0 +1,80 @@
+"""The worker's connection as its jobs see it: there may be another one by the time a job ends."""
+
+import msgspec
+
+from optimizer_service.outbox import Outbox, publish_call
+from optimizer_state.clock import FleetClock
+from optimizer_wire.session import BrokerUnavailable, Channel, Refused, Session, Unconfirmed, Unroutable
+from optimizer_wire.topology import Names
+from optimizer_workers.job import Job
+
+
+class Link:
+    """The present session and its channels. `stage` counts sessions: a delivery can be acked only on its own."""
+
+    def __init__(self, names: Names, clock: FleetClock) -> None:
+        self.names = names
+        self.stage = 0
+        self._clock = clock
+        self._session: Session | None = None
+        self._channel: Channel | None = None
+        self._calls: Channel | None = None
+
+    def connect(self, session: Session, channel: Channel, calls: Channel) -> None:
+        """Begin a new stage. `channel` is for deliveries and what belongs to them, `calls` has confirms."""
+        self.stage += 1
+        self._session, self._channel, self._calls = session, channel, calls
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a session now."""
+        return self._session is not None and not self._session.lost.is_set()
+
+    @property
+    def channel(self) -> Channel:
+        """The channel of the present session.
+
+        :raises BrokerUnavailable: if there is none.
+        """
+        if self._channel is None or not self.up:
+            raise BrokerUnavailable("There is no connection to RabbitMQ for now.")
+        return self._channel
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where to speak now.
+
+        :raises BrokerUnavailable: if there is no session.
+        """
+        return Outbox(self.channel, self.names, self._clock)
+
+    def give_up(self) -> None:
+        """End the session: its unacked deliveries go to whoever is next."""
+        if self._session is not None:
+            self._session.lost.set()
+
+    async def ack(self, job: Job) -> None:
+        """Tell the broker that a job is done; a delivery of an earlier session is no longer ours to ack."""
+        if job.stage == self.stage:
+            await self.channel.ack(job.tag)
+
+    async def forward(self, job: Job, number: int) -> str | None:
+        """Publish a job's call to the next backend of its route that takes it; its name, or None if none does.
+
+        :raises BrokerUnavailable: if the outcome is unknown; the redelivery publishes the same dispatch again.
+        """
+        if self._calls is None:
+            raise BrokerUnavailable("There is no connection to RabbitMQ for now.")
+        for hop in range(job.call.hop + 1, len(job.call.route)):
+            following = msgspec.structs.replace(
+                job.call, hop=hop, number=number, attempts=job.call.attempts + job.attempts
+            )
+            try:
+                await publish_call(self._calls, self.names, following)
+            except (Unroutable, Refused):
+                continue
+            except Unconfirmed as error:
+                self.give_up()
+                raise BrokerUnavailable(str(error)) from error
+            return following.route[hop].backend
+        return None
