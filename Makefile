@@ -43,7 +43,8 @@ check: install ## Look at style, types, layers, docstrings of tests and locks.
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/interrogate --quiet tests
+	@$(BIN)/interrogate --quiet --whitelist-regex '^test_' tests \
+	  || { $(BIN)/interrogate -vv --whitelist-regex '^test_' tests | grep MISSED; echo "Each test states its fact in a docstring."; exit 1; }
 	@! grep -nE '^ *-|://' requirements/client.txt requirements/server.txt requirements/dev.txt | grep -vE ':    --hash=sha256:' \
 	  || { echo "A lock file names an index or an option; make it again: make lock"; exit 1; }
 

@@ -20,7 +20,7 @@ from optimizer_ops.services.redis_server import RedisInstance
 _STOP_S = 30.0
 
 # Ends the servers of a test run that was itself killed: the pipe closes when its only writer is gone.
-_GUARD = 'read -r _; for group in $1; do kill -KILL -- "-$group" 2>/dev/null; done; rm -rf -- "$2"'
+_GUARD = 'read -r _; for group in $1; do kill -s KILL -- "-$group" 2>/dev/null; done; rm -rf -- "$2"'
 
 
 class _Instance(Protocol):
