@@ -165,6 +165,9 @@ class Channel:
             )
         except aiormq.exceptions.PublishError as error:
             raise Unroutable(f"No queue is bound to {exchange} with the key {key}.") from error
+        except aiormq.exceptions.ChannelNotFoundEntity as error:
+            # The broker has closed the channel over it, and with it this session.
+            raise Unroutable(f"The exchange {exchange} does not exist.") from error
         except aiormq.exceptions.DeliveryError as error:
             raise Refused(f"The queue behind {key} is full.") from error
         except TimeoutError as error:

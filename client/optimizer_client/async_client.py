@@ -5,6 +5,7 @@ again on the next one, under the same id.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,6 +14,7 @@ from typing import Any, Literal, Self, Unpack
 
 from aiormq.abc import DeliveredMessage
 
+from optimizer_client import failures
 from optimizer_client.direct import DirectCaller, direct_caller
 from optimizer_client.options import DEFAULT_TIMEOUT_S, Options, Prompt, chat_request, embed_request
 from optimizer_client.pending import Entry, Pending
@@ -21,15 +23,7 @@ from optimizer_client.settings import ClientSettings
 from optimizer_wire import messages
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.codec import decode, encode
-from optimizer_wire.errors import (
-    BackendUnavailable,
-    Cancelled,
-    DeadlineExceeded,
-    InvalidRequest,
-    OptimizerError,
-    OptimizerUnavailable,
-    Overloaded,
-)
+from optimizer_wire.errors import BackendUnavailable, InvalidRequest, OptimizerError, OptimizerUnavailable
 from optimizer_wire.ids import new_id
 from optimizer_wire.messages import CANCEL_TYPE, CONTENT_TYPE, REQUEST_TYPE, Request
 from optimizer_wire.session import (
@@ -45,6 +39,8 @@ from optimizer_wire.session import (
 from optimizer_wire.topology import Names, reply_queue
 
 _Future = asyncio.Future[messages.Reply]
+
+_log = logging.getLogger("optimizer_client")
 
 
 class AsyncOptimizer:
@@ -82,28 +78,31 @@ class AsyncOptimizer:
         self._ready = asyncio.Event()
         self._channel: Channel | None = None
         self._session: Session | None = None
-        self._why = "it was never started"
+        self._why = "the connection to RabbitMQ has not been made yet."
+        self._closed = False
         self._background: set[asyncio.Task[None]] = set()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> Self:
         """Begin to connect; requests may be made at once."""
+        self._closed = False
         if self._keeper is None:
             self._keeper = asyncio.ensure_future(self._keep())
         return self
 
     async def close(self) -> None:
         """Close the connection; whatever is unanswered raises `Cancelled`."""
+        self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
         for entry in self._pending.clear():
-            _fail(entry, Cancelled("The client was closed before the answer came.", request_id=entry.request.id))
-        for task in [*self._background, *([self._keeper] if self._keeper else [])]:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            _fail(entry, failures.client_closed(entry.request.id))
+        tasks = [*self._background, *([self._keeper] if self._keeper else [])]
         self._keeper = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._direct is not None:
             await self._direct.close()
 
@@ -127,7 +126,7 @@ class AsyncOptimizer:
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def chat(self, prompt: Prompt, *, system: str | None = None, **options: Unpack[Options]) -> Reply:  # type: ignore[misc]
+    async def chat(self, prompt: Prompt, *, system: str | None = None, **options: Unpack[Options]) -> Reply:
         """Ask for a chat completion; `prompt` is text, or a list of OpenAI messages.
 
         :raises OptimizerError: see `optimizer_wire.errors` for the tree.
@@ -141,8 +140,13 @@ class AsyncOptimizer:
         """
         return await self._ask(embed_request(self.agent, text, self._with_defaults(options)))
 
-    async def chat_many(self, prompts: Iterable[Prompt], **options: Any) -> list[Reply | OptimizerError]:
-        """Ask many at once; returns an answer or an error for each, in their order."""
+    async def chat_many(self, prompts: Iterable[Prompt], **options: Unpack[Options]) -> list[Reply | OptimizerError]:
+        """Ask many at once; returns an answer or an error for each, in their order.
+
+        :raises InvalidRequest: for a `request_id`, which names one request.
+        """
+        if "request_id" in options:
+            raise InvalidRequest("A request_id names one request; chat_many makes several.")
         asked = [asyncio.ensure_future(self.chat(prompt, **options)) for prompt in prompts]
         results = await asyncio.gather(*asked, return_exceptions=True)
         for result in results:
@@ -158,7 +162,7 @@ class AsyncOptimizer:
         entry = self._pending.discard(request_id)
         if entry is None:
             return False
-        _fail(entry, Cancelled("The request was cancelled.", request_id=request_id))
+        _fail(entry, failures.cancelled(request_id))
         await self._tell_cancelled(entry)
         return True
 
@@ -166,35 +170,37 @@ class AsyncOptimizer:
         return {"timeout": self._timeout_s, **options}
 
     async def _ask(self, request: Request) -> Reply:
-        if not await self._connected():
-            if self._direct is not None:
-                return await self._direct.call(request)
-            raise OptimizerUnavailable(f"The optimizer cannot be reached: {self._why}", request_id=request.id)
+        if self._closed:
+            raise failures.closed_already(request.id)
+        await self.start()
         loop = asyncio.get_running_loop()
         future: _Future = loop.create_future()
         try:
-            entry = self._pending.add(request, future, loop.time())
-        except ValueError as error:
-            raise InvalidRequest(str(error), request_id=request.id) from error
+            entry = self._pending.add(request, future, loop.time(), self._patience_s(request))
+        except ValueError:
+            raise failures.on_its_way(request.id) from None
         self._arm()
         try:
             await self._publish(entry)
-            return reply_from(await future)
+            reply = await future
+        except (OptimizerUnavailable, BackendUnavailable):
+            # Not a reply, but what the client itself found: there is no optimizer.
+            if self._direct is None or entry.deadline <= loop.time():
+                raise
+            return await self._direct.call(entry.at(loop.time()))
         except asyncio.CancelledError:
             if self._pending.discard(request.id) is not None:
                 self._spawn(self._tell_cancelled(entry))
             raise
         finally:
             self._pending.discard(request.id)
+        return reply_from(reply)
 
-    async def _connected(self) -> bool:
-        if self._ready.is_set():
-            return True
-        if self._keeper is None:
-            await self.start()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._ready.wait(), self._connect_timeout_s)
-        return self._ready.is_set()
+    def _patience_s(self, request: Request) -> float:
+        """How long a request may look for a connection; with a way around, that gets half of the time."""
+        if self._direct is None:
+            return self._connect_timeout_s
+        return min(self._connect_timeout_s, request.timeout_ms / 2000)
 
     # ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -213,12 +219,20 @@ class AsyncOptimizer:
                 self._properties(REQUEST_TYPE, request, session),
                 timeout_s=request.timeout_ms / 1000,
             )
+            self._pending.accepted(request.id)
         except Unconfirmed:
             return
         except Unroutable as error:
-            _fail(entry, BackendUnavailable("No optimizer is running: its request queue does not exist. " + str(error)))
+            self._refused(request, failures.nobody_serves(request.id, str(error)))
         except Refused:
-            _fail(entry, Overloaded("The optimizer's request queue is full.", retry_after_s=1.0))
+            self._refused(request, failures.queue_full(request.id))
+        except InvalidRequest as error:
+            self._refused(request, error)
+
+    def _refused(self, request: Request, error: OptimizerError) -> None:
+        entry = self._pending.refused(request.id)
+        if entry is not None:
+            _fail(entry, error)
 
     def _properties(self, kind: str, request: Request, session: Session) -> Any:
         return properties(
@@ -265,7 +279,7 @@ class AsyncOptimizer:
         self._alarm = None
         due = self._pending.due(asyncio.get_running_loop().time())
         for entry in due.expired:
-            _fail(entry, _deadline_exceeded(entry, self._why if not self._ready.is_set() else None))
+            _fail(entry, failures.expired(entry, self._why if not self._ready.is_set() else None))
         for entry in due.resubmit:
             self._spawn(self._publish(entry))
         self._arm()
@@ -275,7 +289,6 @@ class AsyncOptimizer:
     async def _keep(self) -> None:
         attempt = 0
         while True:
-            self._why = f"connecting to RabbitMQ as {self.agent!r} has not finished."
             try:
                 async with await Session.open(self._url, f"optimizer agent {self.agent}") as session:
                     await self._serve(session)
@@ -283,6 +296,9 @@ class AsyncOptimizer:
                 self._why = "the connection to RabbitMQ was lost."
             except (BrokerUnavailable, TopologyDiffers) as error:
                 self._why = str(error)
+            except Exception:  # noqa: BLE001 logged with its traceback, and mended
+                _log.exception("The connection to RabbitMQ broke in an unexpected way; connecting again.")
+                self._why = "the client's connection failed in an unexpected way; see the log."
             finally:
                 self._ready.clear()
                 self._channel = self._session = None
@@ -316,8 +332,3 @@ class AsyncOptimizer:
 def _fail(entry: Entry[_Future], error: OptimizerError) -> None:
     if not entry.token.done():
         entry.token.set_exception(error)
-
-
-def _deadline_exceeded(entry: Entry[_Future], why: str | None) -> DeadlineExceeded:
-    waited = f"No answer within {entry.request.timeout_ms / 1000:g} s (sent {entry.sent} times)"
-    return DeadlineExceeded(f"{waited}: {why}" if why else f"{waited}.", request_id=entry.request.id)

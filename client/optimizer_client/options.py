@@ -15,12 +15,12 @@ CacheMode = Literal["use", "refresh", "off"]
 DEFAULT_TIMEOUT_S = 60.0
 
 
-class Options(TypedDict, total=False):
+class RequestOptions(TypedDict, total=False):
     """How a request wants to be served.
 
     `timeout` is its end-to-end deadline in seconds. `cache`: `use` (default), `refresh`, or `off`; `ttl` in seconds
-    replaces the time to live of the task; `scope` is who may share the answer. Anything else is a parameter of the
-    OpenAI API (`temperature`, `tools`, `max_tokens`, …) and goes to the backend untouched.
+    replaces the time to live of the task; `scope` is who may share the answer. `request_id` names the request, so that
+    asking again under the same id is the same request.
     """
 
     model: str
@@ -36,7 +36,42 @@ class Options(TypedDict, total=False):
     request_id: str
 
 
-_OWN = frozenset(Options.__annotations__)
+class Options(RequestOptions, total=False):
+    """How a request wants to be served, and parameters of the OpenAI API, which go to the backend untouched.
+
+    Named here are the common ones, so that an editor knows them. Any other keyword goes to the backend too; for a type
+    checker, write parameters of a provider of its own as `extra_body={…}`.
+    """
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    max_completion_tokens: int
+    stop: str | Sequence[str] | None
+    seed: int
+    n: int
+    presence_penalty: float
+    frequency_penalty: float
+    logit_bias: Mapping[str, float]
+    logprobs: bool
+    top_logprobs: int
+    response_format: Mapping[str, Any]
+    tools: Sequence[Mapping[str, Any]]
+    tool_choice: str | Mapping[str, Any]
+    parallel_tool_calls: bool
+    reasoning_effort: str
+    verbosity: str
+    service_tier: str
+    user: str
+    metadata: Mapping[str, str]
+    dimensions: int
+    encoding_format: str
+    extra_body: Mapping[str, Any]
+    stream: bool
+
+
+_OWN = frozenset(RequestOptions.__annotations__)
+_NOT_SENT = _OWN | {"stream", "extra_body"}
 
 
 def chat_request(agent: str, prompt: Prompt, system: str | None, options: Mapping[str, Any]) -> Request:
@@ -44,7 +79,9 @@ def chat_request(agent: str, prompt: Prompt, system: str | None, options: Mappin
 
     :raises InvalidRequest: with a sentence, if the options make no sense.
     """
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]
+    if not prompt:
+        raise InvalidRequest("The prompt is empty.")
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else _messages(prompt)
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
     return _request(agent, "chat", {"messages": messages}, options)
@@ -55,16 +92,23 @@ def embed_request(agent: str, text: str | Sequence[str], options: Mapping[str, A
 
     :raises InvalidRequest: with a sentence, if the options make no sense.
     """
+    if not text:
+        raise InvalidRequest("There is no text to embed.")
     return _request(agent, "embed", {"input": text if isinstance(text, str) else list(text)}, options)
 
 
+def _messages(prompt: Any) -> list[dict[str, Any]]:
+    try:
+        return [dict(message) for message in prompt]
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"The prompt must be text or a list of messages, not {type(prompt).__name__}.") from error
+
+
 def _request(agent: str, op: Op, params: dict[str, Any], options: Mapping[str, Any]) -> Request:
-    if options.get("stream"):
+    params.update({name: value for name, value in options.items() if name not in _NOT_SENT})
+    params.update(options.get("extra_body") or {})
+    if options.get("stream") or params.pop("stream", False):
         raise InvalidRequest("Streaming is not supported yet: leave out stream=True.")
-    params.update({name: value for name, value in options.items() if name not in _OWN and name != "stream"})
-    timeout_s = options.get("timeout", DEFAULT_TIMEOUT_S)
-    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s > 0:
-        raise InvalidRequest(f"The timeout must be a positive number of seconds, not {timeout_s!r}.")
     fields = {
         "v": VERSION,
         "id": options.get("request_id") or new_id(),
@@ -80,15 +124,18 @@ def _request(agent: str, op: Op, params: dict[str, Any], options: Mapping[str, A
             options.get("scope", "tenant"),
         ),
         "priority": options.get("priority", Priority.STANDARD.value),
-        "timeout_ms": max(1, round(timeout_s * 1000)),
+        "timeout_ms": _timeout_ms(options.get("timeout", DEFAULT_TIMEOUT_S)),
         "ordering_key": options.get("ordering_key"),
-        "tags": dict(options.get("tags") or {}),
     }
     try:
+        fields["tags"] = dict(options.get("tags") or {})
         check_json(params)
-        request = msgspec.convert(msgspec.to_builtins(fields), Request)
-    except (msgspec.ValidationError, TypeError) as error:
+        return msgspec.convert(msgspec.to_builtins(fields), Request)
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
         raise InvalidRequest(f"The request makes no sense: {error}.") from error
-    if not params.get("messages" if op == "chat" else "input"):
-        raise InvalidRequest("The prompt is empty.")
-    return request
+
+
+def _timeout_ms(timeout_s: Any) -> int:
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s <= 24 * 3600:
+        raise InvalidRequest(f"The timeout must be a number of seconds above 0 and up to a day, not {timeout_s!r}.")
+    return max(1, round(timeout_s * 1000))

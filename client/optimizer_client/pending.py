@@ -3,9 +3,16 @@
 The client is the last line of defence: it alone knows what is unanswered. It sends the same id again when a connection
 was lost, and after silence: half of the time that is left, at most 30 s, then doubling. Times are seconds of the
 client's own monotonic clock, which alone decides about deadlines.
+
+Rules:
+
+* A request leaves this table exactly once: resolved, refused, discarded, expired or cleared.
+* A request that could not even be sent waits for a connection only as long as its patience.
+* Once the broker has accepted a copy, a refusal of a later copy says nothing: the first may be answered yet.
 """
 
 import heapq
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -22,23 +29,35 @@ Token = TypeVar("Token")
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[Token]):
-    """One unanswered request. `token` is whatever the client resolves, for example a future."""
+    """One unanswered request. `token` is whatever the client resolves, for example a future.
+
+    `resend_at` is when its silence is over, `patience_until` when to give up if it was never sent. `sent` counts the
+    copies that were published; `accepted` tells that the broker confirmed one.
+    """
 
     request: Request
     deadline: float
     token: Token
     silence_s: float
+    resend_at: float
+    patience_until: float = math.inf
+    alarm_at: float = 0.0
     sent: int = 0
+    accepted: bool = False
 
     def at(self, now: float) -> Request:
         """The request as it is to be sent now: with the time that is left."""
         left_ms = max(1, int((self.deadline - now) * 1000))
         return msgspec.structs.replace(self.request, timeout_ms=min(left_ms, self.request.timeout_ms))
 
+    def ends_at(self) -> float:
+        """When to give up."""
+        return self.deadline if self.sent else min(self.deadline, self.patience_until)
+
 
 @dataclass(slots=True)
 class Due(Generic[Token]):
-    """What is to be done now."""
+    """What is to be done now. What has expired with `sent == 0` never found a connection."""
 
     expired: list[Entry[Token]] = field(default_factory=list)
     resubmit: list[Entry[Token]] = field(default_factory=list)
@@ -61,18 +80,30 @@ class Pending(Generic[Token]):
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._entries
 
-    def add(self, request: Request, token: Token, now: float) -> Entry[Token]:
-        """Wait for the answer of a request from now on.
+    def add(self, request: Request, token: Token, now: float, patience_s: float = math.inf) -> Entry[Token]:
+        """Wait for the answer of a request from now on; `patience_s` is how long it may stay unsent.
 
         :raises ValueError: if a request of this id waits already.
         """
         if request.id in self._entries:
             raise ValueError(f"A request with the id {request.id} is on its way already.")
         left_s = request.timeout_ms / 1000
-        entry = Entry(request, now + left_s, token, _silence_s(left_s))
+        silence_s = max(SHORTEST_SILENCE_S, min(left_s / 2, LONGEST_SILENCE_S))
+        entry = Entry(request, now + left_s, token, silence_s, now + silence_s, now + patience_s)
         self._entries[request.id] = entry
-        heapq.heappush(self._alarms, (min(entry.deadline, now + entry.silence_s), request.id))
+        self._set_alarm(entry)
         return entry
+
+    def accepted(self, request_id: str) -> None:
+        """Note that the broker has a copy of the request."""
+        entry = self._entries.get(request_id)
+        if entry is not None:
+            entry.accepted = True
+
+    def refused(self, request_id: str) -> Entry[Token] | None:
+        """Take a request that the broker refused; None if an earlier copy was accepted, or if it does not wait."""
+        entry = self._entries.get(request_id)
+        return None if entry is None or entry.accepted else self._entries.pop(request_id)
 
     def resolve(self, request_id: str) -> Entry[Token] | None:
         """Take the request that a reply belongs to; None for a reply that is late or a duplicate."""
@@ -87,7 +118,7 @@ class Pending(Generic[Token]):
 
     def next_alarm(self) -> float | None:
         """When `due` is worth asking; None if nothing waits."""
-        while self._alarms and self._alarms[0][1] not in self._entries:
+        while self._alarms and not self._is_set(*self._alarms[0]):
             heapq.heappop(self._alarms)
         return self._alarms[0][0] if self._alarms else None
 
@@ -97,13 +128,15 @@ class Pending(Generic[Token]):
         while (alarm := self.next_alarm()) is not None and alarm <= now:
             _, request_id = heapq.heappop(self._alarms)
             entry = self._entries[request_id]
-            if entry.deadline <= now:
+            if entry.ends_at() <= now:
                 del self._entries[request_id]
                 due.expired.append(entry)
                 continue
-            due.resubmit.append(entry)
-            entry.silence_s *= 2
-            heapq.heappush(self._alarms, (min(entry.deadline, now + entry.silence_s), request_id))
+            if entry.resend_at <= now:
+                due.resubmit.append(entry)
+                entry.silence_s *= 2
+                entry.resend_at = now + entry.silence_s
+            self._set_alarm(entry)
         return due
 
     def clear(self) -> list[Entry[Token]]:
@@ -111,6 +144,11 @@ class Pending(Generic[Token]):
         entries, self._entries, self._alarms = list(self._entries.values()), {}, []
         return entries
 
+    def _set_alarm(self, entry: Entry[Token]) -> None:
+        entry.alarm_at = min(entry.ends_at(), entry.resend_at)
+        heapq.heappush(self._alarms, (entry.alarm_at, entry.request.id))
 
-def _silence_s(left_s: float) -> float:
-    return max(SHORTEST_SILENCE_S, min(left_s / 2, LONGEST_SILENCE_S))
+    def _is_set(self, alarm: float, request_id: str) -> bool:
+        """Whether an alarm still counts: its request waits, and is not a later one that took over the id."""
+        entry = self._entries.get(request_id)
+        return entry is not None and entry.alarm_at == alarm

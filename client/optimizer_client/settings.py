@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from optimizer_wire.urls import masked_url
 
@@ -20,13 +21,27 @@ class ClientSettings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str], *, url: str | None = None, prefix: str | None = None) -> Self:
-        """Settings from arguments over `OPTIMIZER_AMQP_URL` (or a file that it names, `…_FILE`) and `OPTIMIZER_PREFIX`."""
+        """Arguments over `OPTIMIZER_AMQP_URL` (or the file in `OPTIMIZER_AMQP_URL_FILE`), `OPTIMIZER_PREFIX`.
+
+        :raises ValueError: with a sentence without the password, if the URL cannot be used.
+        """
         from_file = environ.get("OPTIMIZER_AMQP_URL_FILE")
         kept = Path(from_file).read_text().strip() if from_file and not url else None
         return cls(
-            url or environ.get("OPTIMIZER_AMQP_URL") or kept or DEFAULT_AMQP_URL,
+            _checked(url or environ.get("OPTIMIZER_AMQP_URL") or kept or DEFAULT_AMQP_URL),
             prefix or environ.get("OPTIMIZER_PREFIX") or DEFAULT_PREFIX,
         )
 
     def __repr__(self) -> str:
         return f"ClientSettings({masked_url(self.amqp_url)!r}, {self.prefix!r})"
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"amqp", "amqps"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"The AMQP URL must read amqp://user:password@host:port/vhost, got {masked_url(url)}.")
+    return url
