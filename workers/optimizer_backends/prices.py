@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from optimizer_backends.usage import count, table
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend
 from optimizer_config.reader import Table
@@ -82,21 +83,21 @@ def _told(backend: Backend, usage: Usage) -> Cost | None:
 
 def _from_table(provider: str, model: str, usage: Usage, at: datetime | None) -> Cost:
     try:
-        table = _table()
+        public = _public_table()
     except ImportError:
         return Cost(None, "unpriced: genai-prices is not installed")
     try:
-        total = table.price(provider, model, usage, at)
+        total = public.price(provider, model, usage, at)
     except (LookupError, ValueError):
-        return Cost(None, f"unpriced: {table.version}")
-    return Cost(float(total), table.version)
+        return Cost(None, f"unpriced: {public.version}")
+    return Cost(float(total), public.version)
 
 
-class _Table:
+class _PublicTable:
     """genai-prices, imported when the first price is asked for: it takes a tenth of a second. It never goes online."""
 
     def __init__(self) -> None:
-        import genai_prices  # noqa: PLC0415 - see above
+        import genai_prices
 
         self._package: Any = genai_prices
         self.version = f"genai-prices {genai_prices.__version__}"
@@ -108,13 +109,18 @@ class _Table:
         :raises ValueError: if the usage does not fit the model's units.
         """
         cached = min(usage.cached_input_tokens, usage.input_tokens)
+        written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+        raw = usage.raw or {}
+        # Anthropic's cache costs more for an hour than for five minutes.
+        for_an_hour = count(table(raw.get("cache_creation")).get("ephemeral_1h_input_tokens"))
         counted = self._package.Usage(
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cache_read_tokens=cached,
-            cache_write_tokens=min(usage.cache_write_tokens, usage.input_tokens - cached),
+            cache_write_tokens=written,
+            cache_write_1h_tokens=min(for_an_hour, written),
         )
-        tier = (usage.raw or {}).get("service_tier")
+        tier = raw.get("service_tier")
         context = {"service_tier": tier} if isinstance(tier, str) else None
         found = self._package.calc_price(
             counted, model, provider_id=provider, genai_request_timestamp=at, price_context=context
@@ -124,8 +130,8 @@ class _Table:
 
 
 @cache
-def _table() -> _Table:
-    return _Table()
+def _public_table() -> _PublicTable:
+    return _PublicTable()
 
 
 def _read(path: str) -> tuple[dict[str, dict[str, Rates]], str]:
@@ -140,14 +146,14 @@ def _read(path: str) -> tuple[dict[str, dict[str, Rates]], str]:
     return rates, f"{Path(path).name} {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _backend(table: Table) -> dict[str, Rates]:
-    return {model: _model(table.table(model)) for model in table.unread()}
+def _backend(models: Table) -> dict[str, Rates]:
+    return {model: _model(models.table(model)) for model in models.unread()}
 
 
-def _model(table: Table) -> Rates:
-    given = {name: table.number(name) for name in _RATES}
+def _model(rates: Table) -> Rates:
+    given = {name: rates.number(name) for name in _RATES}
     for name in ("input", "output"):
         if given[name] is None:
-            table.fail(name, "is missing; it is the price of a million tokens in US dollars.")
-    table.finish()
+            rates.fail(name, "is missing; it is the price of a million tokens in US dollars.")
+    rates.finish()
     return Rates(given["input"] or 0.0, given["output"] or 0.0, given["cached_input"], given["cache_write"])

@@ -6,7 +6,8 @@ from typing import Any
 
 LONGEST = 240
 _KEY = re.compile(
-    r"\b(sk|gsk|csk|xai|pk|rk|hf|nvapi|aiza|bearer)[-_ ][\w*.-]{6,}|\bAIza[\w-]{20,}|[\w+/=*-]{40,}", re.IGNORECASE
+    r"\b(sk|gsk|csk|xai|pk|rk|hf|nvapi)[-_][\w*-]{6,}|\bbearer [\w*.-]{6,}|\bAIza[\w-]{20,}|[\w+/=*-]{40,}",
+    re.IGNORECASE,
 )
 # A quoted piece of the prompt is found if it has at least twice this length: windows start at multiples of it.
 _WINDOW = 12
