@@ -15,8 +15,10 @@ from optimizer_state.windows import OwnUse, Window
 LEASE_MS = 30_000
 # What counts is the moment a request reaches the backend; this much later than it was written, at the latest.
 ARRIVAL_MARGIN_MS = 250
-# How long the first worker to speak after a loss of Redis' memory waits for the others to tell what they used.
-RESTORE_GRACE_MS = 1_000
+# Every worker looks so often whether Redis still knows what it used; the first to speak after a loss of Redis' memory
+# (or ever) waits a little longer than that for the others.
+REMIND_S = 0.25
+RESTORE_GRACE_MS = 600
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
-"""Who is alive: every worker tells Redis twice a second, and every coordinator reads it as a snapshot."""
+"""Who is alive: every worker tells Redis once a second, and every coordinator reads it as a snapshot."""
 
 from dataclasses import dataclass
 
 from optimizer_state.store import Store
 
-HEARTBEAT_S = 0.5
+HEARTBEAT_S = 1.0
 ALIVE_MS = 5_000
 FORGET_MS = 3_600_000
 

@@ -8,7 +8,7 @@ from aiormq.abc import DeliveredMessage
 
 from optimizer_service.lifetime import first_of
 from optimizer_service.logs import Logger
-from optimizer_state.budget import Budget
+from optimizer_state.budget import REMIND_S, Budget
 from optimizer_state.flights import RENEW_S, Flights
 from optimizer_state.presence import HEARTBEAT_S, Presence, Roster
 from optimizer_state.store import RedisAway, Store
@@ -147,18 +147,20 @@ class Worker:
     # ── in the background, whether connected to RabbitMQ or not ──────────────────────────────────────────────────
 
     async def beat_for_ever(self) -> None:
-        """Tell that this worker lives, until cancelled."""
+        """Tell that this worker lives, and keep Redis informed, until cancelled."""
         beats = 0
         while True:
-            await self.beat()
-            beats += 1
-            if beats % round(RENEW_S / HEARTBEAT_S) == 0:
+            if beats % round(HEARTBEAT_S / REMIND_S) == 0:
+                await self._beat()
+            await self._budget.restore()
+            if beats % round(RENEW_S / REMIND_S) == 0:
                 with suppress(RedisAway):
                     await self._budget.keep()
-            await asyncio.sleep(HEARTBEAT_S)
+            beats += 1
+            await asyncio.sleep(REMIND_S)
 
-    async def beat(self) -> None:
-        """Tell that this worker lives, count the others, and see to it that Redis knows what this one used."""
+    async def _beat(self) -> None:
+        """Tell that this worker lives, and count the others."""
         try:
             await self._store.synchronise_clock()
             await self._roster.beat(self._presence)
@@ -168,7 +170,6 @@ class Worker:
             return
         REDIS_UP.labels(self._backend.name).set(1)
         self._budget.workers_seen = max(1, sum(1 for p in alive if p.backend == self._backend.name))
-        await self._budget.restore()
 
 
 def _understood(message: DeliveredMessage) -> Call:
