@@ -1,6 +1,12 @@
-"""The client of the optimizer: `AsyncOptimizer`, `Optimizer` (the same without await), `optimized_api_call`."""
+"""The client of the optimizer: `AsyncOptimizer`, `Optimizer` (the same without await), `optimized_api_call`.
 
-from optimizer_client.async_client import AsyncOptimizer
+The AMQP libraries are imported with the client that needs them: aio-pika for `AsyncOptimizer`, pika for the others.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from optimizer_client.protocol import Asks, AsyncAsks
 from optimizer_client.reply import Reply
 from optimizer_wire.errors import (
     APIConnectionError,
@@ -24,9 +30,16 @@ from optimizer_wire.errors import (
     UnknownModel,
 )
 
+if TYPE_CHECKING:
+    from optimizer_client.api_call import optimized_api_call
+    from optimizer_client.async_client import AsyncOptimizer
+    from optimizer_client.sync_client import Optimizer
+
 __all__ = [
     "APIConnectionError",
     "APITimeoutError",
+    "Asks",
+    "AsyncAsks",
     "AsyncOptimizer",
     "AuthenticationError",
     "BackendUnavailable",
@@ -39,6 +52,7 @@ __all__ = [
     "InternalError",
     "InternalServerError",
     "InvalidRequest",
+    "Optimizer",
     "OptimizerError",
     "OptimizerUnavailable",
     "Overloaded",
@@ -46,4 +60,22 @@ __all__ = [
     "RateLimitError",
     "Reply",
     "UnknownModel",
+    "optimized_api_call",
 ]
+
+_HOMES = {
+    "AsyncOptimizer": "optimizer_client.async_client",
+    "Optimizer": "optimizer_client.sync_client",
+    "optimized_api_call": "optimizer_client.api_call",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
