@@ -14,7 +14,9 @@ from optimizer_wire.text import prompt_text
 LONG_CHARS = 2_000
 
 _EVIDENT_CODE = re.compile(
-    r"```|^Traceback \(most recent call last\)|^\s*(?:def|class) \w+.*:\s*$|^#include\b|^\s*(?:public|private) \w+",
+    # Nothing in it may match the same text in two ways: a prompt of some megabytes must not take minutes.
+    r"```|^Traceback \(most recent call last\)|^[ \t]*(?:def|class) \w[^\n]*:[ \t]*$|^#include\b"
+    r"|^[ \t]*(?:public|private) \w",
     re.MULTILINE,
 )
 
