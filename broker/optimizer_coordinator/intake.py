@@ -6,13 +6,15 @@ from optimizer_config.model import Config
 from optimizer_coordinator.routing import Router
 from optimizer_coordinator.tasks import detect
 from optimizer_state.flights import Admission
-from optimizer_wire.codec import check_json, decode
+from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
 from optimizer_wire.errors import AuthenticationError, InvalidRequest
 from optimizer_wire.fingerprint import fingerprint, lone_fingerprint
 from optimizer_wire.messages import CANCEL_TYPE, REQUEST_TYPE, VERSION, Call, Hop, Request, Task, Waiter
 from optimizer_wire.topology import Names
 
 DEFAULT_TENANT = "default"
+# Every event of a request repeats its tags.
+MAX_TAGS_CHARS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,12 @@ class Reception:
 
     def may_reply(self, envelope: Envelope) -> bool:
         """Whether the reply address is one that this sender may name."""
-        return bool(envelope.reply_to and envelope.reply_to.startswith(self._names.reply_prefix(envelope.user)))
+        prefix = self._names.reply_prefix(envelope.user)
+        if not envelope.reply_to or not envelope.reply_to.startswith(prefix):
+            return False
+        # The queues of a user "a.b" begin with the prefix of a user "a": what follows must be an instance alone.
+        instance = envelope.reply_to.removeprefix(prefix)
+        return bool(instance) and not (envelope.user and "." in instance)
 
     def receive(self, envelope: Envelope) -> Intake:
         """Understand one message.
@@ -89,6 +96,10 @@ class Reception:
             raise InvalidRequest("Streaming is not supported yet: send the request without stream.")
         if not request.id.isprintable() or not request.agent.isprintable():
             raise InvalidRequest("The id and the agent's name must be printable text.")
+        if max(len(request.id.encode()), len(request.agent.encode())) > MAX_NAME_BYTES:
+            raise InvalidRequest(f"The id and the agent's name may have at most {MAX_NAME_BYTES} bytes each.")
+        if sum(len(name) + len(value) for name, value in request.tags.items()) > MAX_TAGS_CHARS:
+            raise InvalidRequest(f"The tags may have at most {MAX_TAGS_CHARS:,} characters in all.")
         check_json(request.params)
         field = "messages" if request.op == "chat" else "input"
         if not request.params.get(field):

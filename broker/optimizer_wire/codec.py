@@ -14,6 +14,8 @@ from optimizer_wire.messages import VERSION
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 64
+# Ids and agents' names travel as AMQP properties, whose length is one byte.
+MAX_NAME_BYTES = 255
 _MAX_INT = 2**64
 
 M = TypeVar("M", bound=msgspec.Struct)
@@ -81,13 +83,14 @@ def _wrong_version(version: int) -> InvalidRequest:
 
 
 def peek_id(body: bytes) -> str | None:
-    """The id of a message that could not be decoded, if it has one; else None."""
+    """The id of a message that could not be decoded, if it has one that AMQP can carry; else None."""
     if len(body) > MAX_BODY_BYTES:
         return None
     try:
-        return _versioned.decode(body).id or None
+        found = _versioned.decode(body).id
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
+    return found if found and len(found.encode()) <= MAX_NAME_BYTES else None
 
 
 def check_json(value: Any, depth: int = 0) -> None:
