@@ -84,7 +84,11 @@ KINDS: dict[str, EventKind] = {
             "a coordinator answered a request from the cache",
             (*_WHO, "fingerprint", "backend", "model", "answered_from", "usage", "cost_usd", "age_s", "timings"),
         ),
-        EventKind(CACHE_MISS, "a request leads: a call was sent to a backend", (*_WHO, "fingerprint", "work_id")),
+        EventKind(
+            CACHE_MISS,
+            "a request leads: a call was sent to a backend",
+            (*_WHO, "fingerprint", "work_id", "prompt_chars"),
+        ),
         EventKind(COLLAPSED, "a request joined a call that is already on its way", (*_WHO, "fingerprint", "work_id")),
         EventKind(CALL_STARTED, "a worker begins an upstream call", _CALL),
         EventKind(CALL_FINISHED, "an upstream call gave an answer; a learning event", _RESULT),
@@ -101,7 +105,7 @@ KINDS: dict[str, EventKind] = {
         EventKind(
             ERROR,
             "a request ended with an error, or a message could not be understood",
-            (*_WHO, "work_id", "fingerprint", "backend", "model", "error_code", "message", "waiters", "timings"),
+            (*_WHO, "work_id", "fingerprint", "backend", "model", "prompt_chars", "error_code", "message", "waiters"),
         ),
         EventKind(
             RATE_LIMIT,
