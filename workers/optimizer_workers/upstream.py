@@ -14,6 +14,7 @@ from optimizer_config.model import Backend
 from optimizer_state.budget import Budget, Grant
 from optimizer_state.flights import RENEW_S, Answer, Flights
 from optimizer_state.store import RedisAway
+from optimizer_wire.codec import MAX_BODY_BYTES
 from optimizer_wire.messages import NO_RESULT
 from optimizer_workers.job import Job
 from optimizer_workers.metrics import CALL_SECONDS, CALLS, COST, RUNNING, TOKENS, UNPRICED
@@ -21,6 +22,8 @@ from optimizer_workers.metrics import CALL_SECONDS, CALLS, COST, RUNNING, TOKENS
 # Of the time that is left, a call may take this share if the route goes on: the next backend needs time as well.
 SHARE_OF_TIME = 0.6
 ENOUGH_S = 30.0
+# What a reply carries besides its result fits into the rest.
+MAX_RESULT_BYTES = MAX_BODY_BYTES - 64 * 1024
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -31,6 +34,7 @@ class Finding(msgspec.Struct, frozen=True):
     cost_usd: float | None
     price_version: str | None
     call_ms: float
+    encoded: msgspec.Raw = NO_RESULT
     abandoned: bool = False
 
 
@@ -104,12 +108,13 @@ class Upstream:
         await asyncio.shield(self._budget.settle(grant, written_ago_ms=ago_ms))
 
     def _account(self, job: Job, result: CallResult, call_ms: float) -> Finding:
+        encoded = _encoded(result)
         name = self.backend.name
         model = job.hop.model if job.hop.model in self.backend.models else "other"
         CALLS.labels(name, model, result.outcome.value).inc()
         CALL_SECONDS.labels(name).observe(call_ms / 1000)
         if result.usage is None:
-            return Finding(result, None, None, call_ms)
+            return Finding(result, None, None, call_ms, encoded)
         TOKENS.labels(name, "input").inc(result.usage.input_tokens)
         TOKENS.labels(name, "output").inc(result.usage.output_tokens)
         cost = self._prices.cost(self.backend, result.model or job.hop.model, result.usage, None)
@@ -117,7 +122,19 @@ class Upstream:
             UNPRICED.labels(name).inc()
         else:
             COST.labels(name).inc(cost.usd)
-        return Finding(result, cost.usd, cost.version, call_ms)
+        return Finding(result, cost.usd, cost.version, call_ms, encoded)
+
+
+def _encoded(result: CallResult) -> msgspec.Raw:
+    """The answer as it travels. One that is too large for a reply is none: the call has failed then."""
+    if not result.outcome.ok:
+        return NO_RESULT
+    body = _encoder.encode(result.body)
+    if len(body) <= MAX_RESULT_BYTES:
+        return msgspec.Raw(body)
+    result.outcome, result.signature = Outcome.invalid, "answer too large"
+    result.message = f"The answer has {len(body):,} bytes; at most {MAX_RESULT_BYTES:,} fit into a reply."
+    return NO_RESULT
 
 
 def answer_of(job: Job, finding: Finding, now_ms: int) -> Answer:
@@ -127,7 +144,7 @@ def answer_of(job: Job, finding: Finding, now_ms: int) -> Answer:
         ok=result.outcome.ok,
         leader=job.call.waiter.id,
         stored_ms=now_ms,
-        result=msgspec.Raw(_encoder.encode(result.body)) if result.outcome.ok else NO_RESULT,
+        result=finding.encoded,
         backend=job.hop.backend,
         model=result.model or job.hop.model,
         task=job.call.task,
