@@ -49,6 +49,8 @@ async def _print(
 
     def deliver(message: DeliveredMessage) -> None:
         nonlocal seen
+        if stop.is_set():
+            return  # what had already arrived when the last one was shown
         try:
             show(decode(message.body, Event))
         except InvalidRequest as error:
