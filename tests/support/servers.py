@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from optimizer_ops.services import rabbitmq, redis_server
-from optimizer_ops.services.processes import ServerProcess, free_port
+from optimizer_ops.services.processes import ServerProcess, free_port, port_is_free, wait_until
 from optimizer_ops.services.rabbitmq import RabbitMQInstance
 from optimizer_ops.services.redis_server import RedisInstance
+from optimizer_ops.services.urls import parse
 
 _STOP_S = 30.0
 
@@ -40,6 +41,7 @@ class _PrivateServer:
     def __init__(self, folder: Path, instance: _Instance) -> None:
         self.folder = folder
         self.url = instance.url
+        self.port = parse(instance.url).port
         self._instance = instance
         self._processes: list[ServerProcess] = []
         self._guard: subprocess.Popen[bytes] | None = None
@@ -112,7 +114,9 @@ class _PrivateServer:
         self.close()
 
     def _ended(self) -> None:
-        """Dismiss the guard: the numbers it holds may belong to others from now on."""
+        """Wait until the port is closed too, and dismiss the guard: its numbers may belong to others from now on."""
+        if self._processes:
+            wait_until(lambda: port_is_free(self.port), _STOP_S)
         self._processes = []
         if self._guard is not None:
             self._guard.kill()

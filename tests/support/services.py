@@ -111,7 +111,7 @@ def _ctl(*words: str) -> bool:
 
 @contextmanager
 def _container(image: str, port: int, form: str, problem: Callable[[str], str | None]) -> Iterator[str]:
-    from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - slow, and needed with an engine only
+    from testcontainers.core.container import DockerContainer  # slow, and needed with an engine only
 
     with DockerContainer(image).with_exposed_ports(port) as container:
         url = form.format(container.get_container_host_ip(), container.get_exposed_port(port))
