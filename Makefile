@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := off
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo services test test-all check bench fmt lock clean
+.PHONY: help install demo services test test-all model test-model check bench fmt lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ test: install ## Run the tests that take seconds.
 
 test-all: install ## Run all tests, those that take minutes too.
 	@$(BIN)/python -m pytest -m "not real_model" $(ARGS)
+
+model: install ## Fetch a small language model that runs on the CPU, for `make test-model` (110 MB).
+	@sh tests/support/get_model.sh .run/model
+
+test-model: install ## Ask that model through the whole line.
+	@$(BIN)/python -m pytest -m real_model $(ARGS)
 
 check: install ## Look at style, types, layers, docstrings of tests and locks.
 	$(BIN)/ruff check .

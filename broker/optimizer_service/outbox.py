@@ -7,7 +7,7 @@ from optimizer_state.flights import Answer
 from optimizer_state.replies import reply_of, source_for
 from optimizer_wire.codec import encode
 from optimizer_wire.events import Event, cloud_event_headers
-from optimizer_wire.messages import CALL_TYPE, CONTENT_TYPE, EVENT_TYPE, REPLY_TYPE, Call, Reply, Waiter
+from optimizer_wire.messages import CALL_TYPE, CONTENT_TYPE, EVENT_TYPE, REPLY_TYPE, Call, Reply, Source, Waiter
 from optimizer_wire.session import Channel, properties
 from optimizer_wire.topology import Names
 
@@ -30,11 +30,11 @@ class Outbox:
             "", reply_to, encode(reply), properties(REPLY_TYPE, reply.id, content_type=CONTENT_TYPE)
         )
 
-    async def answer(self, answer: Answer, waiters: Iterable[Waiter]) -> None:
-        """Tell the waiters of a flight how it ended."""
+    async def answer(self, answer: Answer, waiters: Iterable[Waiter], source: Source | None = None) -> None:
+        """Tell the waiters of a flight how it ended; `source` if it did not come from their flight."""
         now_ms = self._clock.now_ms()
         for waiter in waiters:
-            await self.reply(waiter.reply_to, reply_of(answer, waiter, source_for(answer, waiter), now_ms))
+            await self.reply(waiter.reply_to, reply_of(answer, waiter, source or source_for(answer, waiter), now_ms))
 
     async def tell(self, event: Event) -> None:
         """Publish an event; its routing key is its type."""

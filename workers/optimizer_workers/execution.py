@@ -18,7 +18,7 @@ from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Answer, Begun, Completed, Flights
 from optimizer_state.store import RedisAway
 from optimizer_wire.errors import CODES, InternalError, OptimizerError
-from optimizer_wire.messages import Waiter
+from optimizer_wire.messages import Source, Waiter
 from optimizer_workers.desk import Desk
 from optimizer_workers.job import Job
 from optimizer_workers.metrics import WAIT_SECONDS
@@ -56,9 +56,14 @@ class Execution:
                 self._desk.hold(job, begun.busy_ms)
                 return
             case "answered" | "hit" if begun.answer is not None:
-                await self._desk.outbox.answer(begun.answer, begun.waiters)
+                source: Source | None = "cache" if begun.verdict == "hit" else None
+                await self._desk.outbox.answer(begun.answer, begun.waiters, source)
             case "redispatch":
-                await self._desk.forward(job, begun.number)
+                if await self._desk.forward(job, begun.number) is None:
+                    # Nobody else takes it: the next dispatch is made here.
+                    job.call = msgspec.structs.replace(job.call, number=begun.number)
+                    self._desk.hold(job, 0)
+                    return
         await self._desk.ack(job)
 
     async def _begin(self, job: Job) -> Begun | None:
