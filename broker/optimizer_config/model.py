@@ -140,7 +140,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """
         found = self.backends.get(ALIASES.get(name, name))
         if found is None:
-            raise ConfigError(f'There is no backend "{name}"{did_you_mean(name, [*self.backends, *ALIASES])}.')
+            raise ConfigError(f'There is no backend "{name}"{did_you_mean(name, [*self.backends, *ALIASES])}')
         return found
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:

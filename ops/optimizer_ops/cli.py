@@ -111,7 +111,7 @@ def simulate(context: typer.Context) -> None:
     """Run simulated backends: real HTTP, scripted latency, limits and failures."""
     from optimizer_ops.simulator.command import main as run_simulator
 
-    raise typer.Exit(run_simulator(context.args))
+    raise typer.Exit(run_simulator(context.args, prog="optimizer simulate"))
 
 
 @app.command(rich_help_panel="Using it")
