@@ -115,7 +115,7 @@ class BackendClient:
                 return self._family.response(response.status, _headers(response), body)
         except (aiohttp.ClientError, OSError, _TooLarge, ValueError) as error:
             # TimeoutError is an OSError; ValueError is a host name that is none.
-            return _broken(error, written.at is not None, timeout_s)
+            return _broken(error, was_written=written.at is not None, timeout_s=timeout_s)
 
     def _judge(self, result: CallResult, op: Op, params: dict[str, Any]) -> None:
         """What can only be told with the request at hand."""
@@ -145,7 +145,7 @@ def _headers(response: aiohttp.ClientResponse) -> Headers:
     return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.raw_headers)
 
 
-def _broken(error: Exception, was_written: bool, timeout_s: float) -> CallResult:
+def _broken(error: Exception, *, was_written: bool, timeout_s: float) -> CallResult:
     if isinstance(error, _TooLarge):
         return _transient("answer too large", f"The backend's answer exceeds {MAX_ANSWER_BYTES:,} bytes.")
     if isinstance(error, aiohttp.ConnectionTimeoutError):

@@ -89,6 +89,14 @@ def test_long_pauses(status, after, outcome, pause):
     assert (result.outcome, result.retry_after_s) == (outcome, pause)
 
 
+def test_a_day_limit_keeps_the_pause_of_its_header():
+    """Groq's days are rolling: its header tells when there is room again."""
+    told = CASES["groq rpd"]
+    result = read(told["status"], told["body"], [("retry-after", "432")])
+
+    assert (result.outcome, result.retry_after_s) == (Outcome.quota_day, 432.0)
+
+
 def test_billing_has_no_pause():
     """Waiting does not bring money."""
     result = read(429, openai("m", "insufficient_quota"), [("retry-after", "2")])

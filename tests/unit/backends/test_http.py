@@ -7,6 +7,7 @@ import json
 import socket
 import time
 
+import aiohttp
 import pytest
 
 from optimizer_backends import http
@@ -236,6 +237,23 @@ async def test_answers_that_never_end(monkeypatch, told):
 
     assert (result.outcome, result.signature) == ("transient", "answer too large")
     assert "1,000 bytes" in result.message
+
+
+async def test_answers_that_announce_too_much(monkeypatch):
+    """An answer that tells a size beyond the limit is given up before it is read."""
+    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1000)
+
+    result, _ = await one_call(lambda writer: writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n"))
+
+    assert (result.outcome, result.signature) == ("transient", "answer too large")
+
+
+def test_no_connection_in_time():
+    """A backend that does not take connections is ill, and nothing was used of its budget."""
+    result = http._broken(aiohttp.ConnectionTimeoutError("x"), was_written=False, timeout_s=60)
+
+    assert (result.outcome, result.signature) == ("transient", "connect timeout")
+    assert result.message == "No connection to the backend within 10 s."
 
 
 async def test_bombs_are_measured_unpacked():
