@@ -13,13 +13,13 @@ from pathlib import Path
 
 import uvloop
 from rich.console import Console
-
-from optimizer_client import AsyncOptimizer
 from tests.bench import parts
 from tests.bench.deployment import Deployment, deployment
 from tests.bench.echo import EchoClient
 from tests.bench.parts import Length
 from tests.bench.report import Results
+
+from optimizer_client import AsyncOptimizer
 
 
 async def measure(results: Results, where: Deployment, length: Length) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from optimizer_wire.topology import Names
 from tests.support.leftovers import AmqpCleanup, delete_entities, delete_keys
 from tests.support.services import amqp_service, redis_service
 from tests.support.stack import Running, Simulated, Stack, wait_until
+
+from optimizer_wire.topology import Names
 
 SLOW_CALL_S = 0.2
 

@@ -10,12 +10,12 @@ from itertools import count
 
 import aiohttp
 import psutil
-
-from optimizer_client import AsyncOptimizer
 from tests.bench.deployment import Deployment
 from tests.bench.echo import EchoClient
 from tests.bench.loops import closed_loop
 from tests.bench.report import Results
+
+from optimizer_client import AsyncOptimizer
 
 IN_FLIGHT = (1, 10, 100, 1_000)
 COLLAPSED = 1_000

@@ -1,0 +1,105 @@
+"""What a channel sends, gathered: everything of one turn of the loop is one write to the socket.
+
+A write costs more than all the work on the message in it. Acks go after everything gathered with them, so that what is
+published before an ack is also handled before it.
+"""
+
+import asyncio
+from typing import NoReturn
+
+import aiormq
+import aiormq.exceptions
+import pamqp.frame
+from aiormq.abc import ChannelFrame
+from pamqp.commands import Basic
+
+from optimizer_wire import frames
+from optimizer_wire.frames import Acks, Properties
+
+Confirmation = asyncio.Future[object]
+
+
+class Outgoing:
+    """The sending side of one channel; its methods raise what aiormq raises if the channel is closed."""
+
+    def __init__(self, channel: aiormq.Channel) -> None:
+        self._channel = channel
+        self._frame_max = channel.connection.connection_tune.frame_max
+        self._frames: list[bytes] = []
+        self._acks = Acks()
+        self._filled = asyncio.Event()
+        self._watchers: list[asyncio.Future[None]] = []
+        # aiormq ends the task with the channel.
+        channel.create_task(self._write())
+
+    def publish(self, exchange: str, key: str, body: bytes, properties: Properties, *, mandatory: bool = False) -> None:
+        """Send a message."""
+        self._send(
+            frames.message(
+                self._channel.number,
+                exchange,
+                key,
+                properties,
+                body,
+                mandatory=mandatory,
+                frame_max=self._frame_max,
+            )
+        )
+
+    def publish_confirmed(self, exchange: str, key: str, body: bytes, properties: Properties) -> Confirmation:
+        """Send a message, mandatory; the future ends with the broker's word, as aiormq's publishing does."""
+        self.publish(exchange, key, body, properties, mandatory=True)
+        channel = self._channel
+        channel.delivery_tag += 1
+        confirmation: Confirmation = channel.create_future()
+        channel.confirmations[channel.delivery_tag] = confirmation
+        channel.message_id_delivery_tag[properties.message_id] = channel.delivery_tag
+        confirmation.add_done_callback(lambda _: channel.message_id_delivery_tag.pop(properties.message_id, None))
+        return confirmation
+
+    def ack(self, tag: int) -> None:
+        """Tell that a delivery has been handled."""
+        self._check()
+        self._acks.add(tag)
+        self._filled.set()
+
+    def refuse(self, tag: int, *, requeue: bool) -> None:
+        """Hand a delivery back, or send it to the dead letters."""
+        self._send(pamqp.frame.marshal(Basic.Nack(delivery_tag=tag, requeue=requeue), self._channel.number))
+        self._acks.settled(tag)
+
+    async def written(self) -> None:
+        """Wait until everything so far was given to the socket."""
+        self._check()
+        watcher: asyncio.Future[None] = self._channel.create_future()
+        self._watchers.append(watcher)
+        self._filled.set()
+        await watcher
+
+    def _send(self, payload: bytes) -> None:
+        self._check()
+        self._frames.append(payload)
+        self._filled.set()
+
+    def _check(self) -> None:
+        if self._channel.is_closed:
+            raise aiormq.exceptions.ChannelInvalidStateError("The channel is closed.")
+
+    async def _write(self) -> NoReturn:
+        """Write what was gathered, again and again; while the socket takes nothing, more is gathered."""
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            gathered, self._frames = self._frames, []
+            watchers, self._watchers = self._watchers, []
+            number = self._channel.number
+            gathered += [frames.ack(number, tag, multiple=multiple) for tag, multiple in self._acks.take()]
+            if gathered:
+                drained = asyncio.get_running_loop().create_future()
+                await self._channel.write_queue.put(
+                    ChannelFrame(payload=b"".join(gathered), should_close=False, drain_future=drained)
+                )
+                await drained
+            for watcher in watchers:
+                if not watcher.done():
+                    watcher.set_result(None)
