@@ -18,29 +18,24 @@ find_python() {
     return 1
 }
 
-make_venv() {
-    "$1" -c 'import venv, ensurepip' >/dev/null 2>&1 && "$1" -m venv --clear "$venv"
-}
+has_venv() { "$1" -c 'import venv, ensurepip' >/dev/null 2>&1; }
 
 install_venv_module() {
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
         version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-        say "$1 has no venv module; installing Debian's python3-venv."
-        apt-get update -qq >&2
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "python$version-venv" >&2
-    else
-        say "$1 cannot make virtual environments (its module venv or ensurepip is missing); install it (on Debian or Ubuntu: sudo apt-get install python3-venv) and run make again."
-        return 1
+        say "$1 has no venv module; installing Debian's python$version-venv ..."
+        apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "python$version-venv" >&2 || true
+        has_venv "$1" && return
     fi
+    say "$1 cannot make virtual environments (its module venv or ensurepip is missing); install it (on Debian or Ubuntu: sudo apt-get install python3-venv) and run make again."
+    return 1
 }
 
 if ! new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     python=$(find_python)
+    has_venv "$python" || install_venv_module "$python"
     say "Making $venv with $("$python" --version) ..."
-    make_venv "$python" || { install_venv_module "$python" && make_venv "$python"; } || {
-        say "The virtual environment $venv could not be made with $python; see the messages above."
-        exit 1
-    }
+    "$python" -m venv --clear "$venv"
 fi
 
 pip="$venv/bin/python -m pip --disable-pip-version-check --no-input"

