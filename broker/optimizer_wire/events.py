@@ -1,8 +1,8 @@
 """Events: what happened, told to whoever listens on the topic exchange.
 
-An event is a CloudEvent in binary mode: `id`, `source`, `type` and `time` travel as `cloudEvents_*` headers and in the
-body; the routing key is the type without `io.` and `.v1`. Every event has the same schema; fields that do not apply
-are absent. There is never any prompt text in it.
+An event is a CloudEvent in binary mode: `id`, `source` and `type` travel as `cloudEvents_*` headers and in the body,
+`time` in the body alone; the routing key is the type without `io.` and `.v1`. Every event has the same schema; fields
+that do not apply are absent. There is never any prompt text in it.
 """
 
 import time
@@ -18,7 +18,7 @@ from optimizer_wire.messages import VERSION, Op, Priority, Source, Task, Timings
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One thing that happened. `time` is Unix seconds; `source` names the process that saw it."""
 
-    v: int = VERSION
+    v: int
     id: str = msgspec.field(default_factory=new_id)
     type: str
     source: str
@@ -123,7 +123,7 @@ def event(type_: str, source: str, **fields: Any) -> Event:
 
     :raises KeyError: if the type is not documented in `KINDS`.
     """
-    return Event(type=KINDS[type_].type, source=source, **fields)
+    return Event(v=VERSION, type=KINDS[type_].type, source=source, **fields)
 
 
 def cloud_event_headers(happened: Event) -> dict[str, str]:
