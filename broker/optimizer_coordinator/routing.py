@@ -67,8 +67,8 @@ class Router:
         return [b for b in self._backends.values() if b.name in self._config.configured or b.name in (alive or ())]
 
     def _hop(self, entry: str) -> Hop:
-        backend, slash, model = entry.partition("/")
-        return Hop(backend, model if slash else self._backends[backend].default_model)
+        backend, _, model = entry.partition("/")
+        return Hop(backend, model or self._backends[backend].default_model)
 
     def _unknown(self, model: str) -> UnknownModel:
         known = ["auto", *self._config.models, *self._backends, *(m for b in self._backends.values() for m in b.models)]
