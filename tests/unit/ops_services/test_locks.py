@@ -20,6 +20,14 @@ def locked(name):
     return {canonicalize_name(line.partition("==")[0]) for line in lines if re.match(r"[a-z0-9]", line)}
 
 
+def requirements(package):
+    """What a package says it needs; nothing if it is locked for other machines only."""
+    try:
+        return importlib.metadata.requires(package) or ()
+    except importlib.metadata.PackageNotFoundError:
+        return ()
+
+
 def machines():
     """The environments that markers may ask for."""
     for python in PYTHONS:
@@ -40,7 +48,7 @@ def test_what_a_locked_package_needs_on_any_machine_is_locked(name):
     """The lock was made on one machine: a marker that is false there may be true on another."""
     names, missing = locked(name), set()
     for package in names & locked("dev"):
-        for line in importlib.metadata.requires(package) or ():
+        for line in requirements(package):
             needed = Requirement(line)
             wanted = needed.marker is None or any(needed.marker.evaluate(machine) for machine in machines())
             if wanted and canonicalize_name(needed.name) not in names:
