@@ -31,6 +31,7 @@ class Outgoing:
         self._watchers: list[asyncio.Future[None]] = []
         # aiormq ends the task with the channel.
         channel.create_task(self._write())
+        channel.closing.add_done_callback(self._closed)
 
     def publish(self, exchange: str, key: str, body: bytes, properties: Properties, *, mandatory: bool = False) -> None:
         """Send a message."""
@@ -49,13 +50,25 @@ class Outgoing:
     def publish_confirmed(self, exchange: str, key: str, body: bytes, properties: Properties) -> Confirmation:
         """Send a message, mandatory; the future ends with the broker's word, as aiormq's publishing does."""
         self.publish(exchange, key, body, properties, mandatory=True)
-        channel = self._channel
+        channel, name = self._channel, properties.message_id
         channel.delivery_tag += 1
-        confirmation: Confirmation = channel.create_future()
-        channel.confirmations[channel.delivery_tag] = confirmation
-        channel.message_id_delivery_tag[properties.message_id] = channel.delivery_tag
-        confirmation.add_done_callback(lambda _: channel.message_id_delivery_tag.pop(properties.message_id, None))
+        tag = channel.delivery_tag
+        # A plain future: one that aiormq ends with the channel costs as much as the rest of this together.
+        confirmation: Confirmation = asyncio.get_running_loop().create_future()
+        channel.confirmations[tag] = confirmation
+        # A message that comes back is known by its id; of two copies, the later one is watched.
+        channel.message_id_delivery_tag[name] = tag
+        confirmation.add_done_callback(lambda _: self._forget(name, tag))
         return confirmation
+
+    def _forget(self, name: str, tag: int) -> None:
+        if self._channel.message_id_delivery_tag.get(name) == tag:
+            del self._channel.message_id_delivery_tag[name]
+
+    def _closed(self, _: object) -> None:
+        for confirmation in self._channel.confirmations.values():
+            if not confirmation.done():
+                confirmation.set_exception(_closed())
 
     def ack(self, tag: int) -> None:
         """Tell that a delivery has been handled."""
@@ -83,7 +96,7 @@ class Outgoing:
 
     def _check(self) -> None:
         if self._channel.is_closed:
-            raise aiormq.exceptions.ChannelInvalidStateError("The channel is closed.")
+            raise _closed()
 
     async def _write(self) -> NoReturn:
         """Write what was gathered, again and again; while the socket takes nothing, more is gathered."""
@@ -103,3 +116,7 @@ class Outgoing:
             for watcher in watchers:
                 if not watcher.done():
                     watcher.set_result(None)
+
+
+def _closed() -> Exception:
+    return aiormq.exceptions.ChannelInvalidStateError("The channel is closed.")

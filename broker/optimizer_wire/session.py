@@ -21,7 +21,7 @@ from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from optimizer_wire.frames import Properties
-from optimizer_wire.outgoing import Outgoing
+from optimizer_wire.outgoing import Confirmation, Outgoing
 from optimizer_wire.topology import Queue, Topology
 from optimizer_wire.urls import masked_url
 
@@ -154,14 +154,33 @@ class Channel:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._outgoing.publish_confirmed(exchange, key, body, properties)
-        except aiormq.exceptions.PublishError as error:
-            raise Unroutable(f"No queue is bound to {exchange} with the key {key}.") from error
-        except aiormq.exceptions.DeliveryError as error:
-            raise Refused(f"The queue behind {key} is full.") from error
         except TimeoutError as error:
             raise Unconfirmed(f"RabbitMQ did not confirm within {timeout_s:g} s.") from error
         except _LOST as error:
-            raise Unconfirmed(_words(error)) from error
+            raise _not_taken(error, exchange, key) from error
+
+    def publish_watched(
+        self,
+        exchange: str,
+        key: str,
+        body: bytes,
+        properties: Properties,
+        told: Callable[[Unroutable | Refused | Unconfirmed | None], None],
+    ) -> None:
+        """The same without waiting: `told` is called with None once the broker has the message, or with the error.
+
+        It may be called at once. While the connection lives and the broker says nothing, it is not called: this is for
+        those who keep time themselves.
+        """
+
+        def ended(confirmation: Confirmation) -> None:
+            error = confirmation.exception() if not confirmation.cancelled() else None
+            told(None if error is None else _not_taken(error, exchange, key))
+
+        try:
+            self._outgoing.publish_confirmed(exchange, key, body, properties).add_done_callback(ended)
+        except _LOST as error:
+            told(_not_taken(error, exchange, key))
 
     async def ack(self, tag: int) -> None:
         """Tell the broker that a delivery has been handled."""
@@ -284,6 +303,17 @@ def properties(
 ) -> Properties:
     """The AMQP properties that every message of the optimizer carries (design: message_id = correlation_id = id)."""
     return Properties(kind, message_id, content_type, durable, reply_to, expiration_ms, user, agent, headers)
+
+
+def _not_taken(error: BaseException, exchange: str, key: str) -> Unroutable | Refused | Unconfirmed:
+    """What the broker, or its silence, says of a message that was published with a confirm."""
+    match error:
+        case aiormq.exceptions.PublishError():
+            return Unroutable(f"No queue is bound to {exchange} with the key {key}.")
+        case aiormq.exceptions.DeliveryError():
+            return Refused(f"The queue behind {key} is full.")
+        case _:
+            return Unconfirmed(_words(error))
 
 
 _INEQUIVALENT = re.compile(

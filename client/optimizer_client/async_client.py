@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
@@ -181,7 +182,7 @@ class AsyncOptimizer:
             raise failures.on_its_way(request.id) from None
         self._arm()
         try:
-            await self._publish(entry)
+            self._publish(entry)
             reply = await future
         except (OptimizerUnavailable, BackendUnavailable):
             # Not a reply, but what the client itself found: there is no optimizer.
@@ -204,7 +205,7 @@ class AsyncOptimizer:
 
     # ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _publish(self, entry: Entry[_Future]) -> None:
+    def _publish(self, entry: Entry[_Future]) -> None:
         """Send a request. Only a clear "no" is an error; an unknown outcome is mended by sending it again."""
         session, channel = self._session, self._channel
         if session is None or channel is None or not self._ready.is_set():
@@ -212,25 +213,28 @@ class AsyncOptimizer:
         request = entry.at(asyncio.get_running_loop().time())
         entry.sent += 1
         try:
-            await channel.publish_confirmed(
+            channel.publish_watched(
                 self._names.requests,
                 self._names.requests,
                 encode(request),
                 self._properties(REQUEST_TYPE, request, session),
-                timeout_s=request.timeout_ms / 1000,
+                partial(self._told, request.id),
             )
-            self._pending.accepted(request.id)
-        except Unconfirmed:
-            return
-        except Unroutable as error:
-            self._refused(request, failures.nobody_serves(request.id, str(error)))
-        except Refused:
-            self._refused(request, failures.queue_full(request.id))
         except InvalidRequest as error:
-            self._refused(request, error)
+            self._refused(request.id, error)
 
-    def _refused(self, request: Request, error: OptimizerError) -> None:
-        entry = self._pending.refused(request.id)
+    def _told(self, request_id: str, error: Unroutable | Refused | Unconfirmed | None) -> None:
+        """What the broker says of a request."""
+        match error:
+            case None:
+                self._pending.accepted(request_id)
+            case Unroutable():
+                self._refused(request_id, failures.nobody_serves(request_id, str(error)))
+            case Refused():
+                self._refused(request_id, failures.queue_full(request_id))
+
+    def _refused(self, request_id: str, error: OptimizerError) -> None:
+        entry = self._pending.refused(request_id)
         if entry is not None:
             _fail(entry, error)
 
@@ -281,7 +285,7 @@ class AsyncOptimizer:
         for entry in due.expired:
             _fail(entry, failures.expired(entry, self._why if not self._ready.is_set() else None))
         for entry in due.resubmit:
-            self._spawn(self._publish(entry))
+            self._publish(entry)
         self._arm()
 
     # ── the connection ───────────────────────────────────────────────────────────────────────────────────────────
@@ -315,7 +319,7 @@ class AsyncOptimizer:
         self._session, self._channel = session, requests
         self._ready.set()
         for entry in self._pending:
-            self._spawn(self._publish(entry))
+            self._publish(entry)
         await session.lost.wait()
 
     def _received(self, message: DeliveredMessage) -> None:
