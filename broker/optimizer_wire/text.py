@@ -26,7 +26,7 @@ def content_text(content: Any) -> str:
         return content
     if isinstance(content, list):
         texts = (
-            part if isinstance(part, str) else part.get("text") if isinstance(part, dict) else "" for part in content
+            part if isinstance(part, str) else part.get("text") if isinstance(part, dict) else None for part in content
         )
         return "\n".join(text for text in texts if isinstance(text, str))
     return ""
