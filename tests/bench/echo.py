@@ -1,9 +1,9 @@
 """What everything is measured beside: a bare echo RPC as a user of aio-pika writes it.
 
-Client and server are one process each, with uvloop where it is installed. Requests go through the default exchange to a
-durable queue; the server consumes with a prefetch, sends the body back and acks; the client's reply queue is exclusive
-and read without acks. Publisher confirms are off on both sides, and messages are not persistent: each would only make
-the echo slower.
+Client and server are one process each, on uvloop. Requests go through the default exchange to a classic, transient
+queue; the server consumes with a prefetch of 1,000, sends the body back and acks; the client's reply queue is exclusive
+and read without acks. Publisher confirms are off on both sides, messages are not persistent. Each of these choices is
+the fast one: with a quorum queue, as the optimizer's requests have, RabbitMQ works half as much again for the echo.
 
     python -m tests.bench.echo AMQP_URL QUEUE
 """
@@ -55,7 +55,7 @@ async def serve(url: str, queue: str) -> None:
     connection = await aio_pika.connect(url)
     channel = await connection.channel(publisher_confirms=False)
     await channel.set_qos(prefetch_count=PREFETCH)
-    requests = await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
+    requests = await channel.declare_queue(queue, auto_delete=True)
 
     async def echo(message: AbstractIncomingMessage) -> None:
         reply = aio_pika.Message(message.body, correlation_id=message.correlation_id)
