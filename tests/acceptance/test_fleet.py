@@ -1,33 +1,16 @@
 """What the optimizer promises, on real processes: RabbitMQ, Redis, coordinators, workers, backends over HTTP."""
 
 import asyncio
-import hashlib
 import random
 import time
 from contextlib import AsyncExitStack
 
 import pytest
-
-from optimizer_client import AsyncOptimizer, OptimizerError
+from tests.support.fleet import clients, echo, load
 from tests.support.judge import max_in_window
 from tests.support.stack import Stack, wait_until
 
-
-async def clients(stack: Stack, pool: AsyncExitStack, count: int) -> list[AsyncOptimizer]:
-    """Connected clients, each with its own connection."""
-    made = [
-        await pool.enter_async_context(AsyncOptimizer(f"agent-{i}", url=stack.amqp_url, prefix=stack.prefix))
-        for i in range(count)
-    ]
-    for client in made:
-        while not client.connected:
-            await asyncio.sleep(0.01)
-    return made
-
-
-def echo(prompt: str) -> str:
-    """How the simulator begins its answer to a prompt."""
-    return "echo:" + hashlib.sha256(prompt.encode()).hexdigest()[:16]
+from optimizer_client import OptimizerError
 
 
 async def test_thousand_identical_requests_make_one_call(stack: Stack):
@@ -104,45 +87,6 @@ async def test_processes_killed_under_load(stack: Stack):
         answered = sum(await asyncio.gather(*asked))
 
     assert answered == 600
-
-
-async def load(client: AsyncOptimizer, count: int, name: str, pause_s: float = 0.02) -> int:
-    """Ask one by one, some of them the same as others'; returns how many right answers came."""
-    right = 0
-    for i in range(count):
-        prompt = f"shared {i}" if i % 3 == 0 else f"{name} {i}"
-        reply = await client.chat(prompt, timeout=60)
-        right += reply.text.startswith(echo(prompt))
-        await asyncio.sleep(pause_s)
-    return right
-
-
-async def test_redis_stopped_and_started_again(stack: Stack, private_redis):
-    """Redis stopped under load and started again: all answered meanwhile; then caching and collapsing are back."""
-    stack.redis_url = private_redis.url
-    sim = stack.simulate("alpha", {"latency": {"base_s": 0.05}}, concurrency=16)
-    stack.start(coordinators=2, workers=2)
-    async with AsyncExitStack() as pool:
-        fleet = await clients(stack, pool, 5)
-        asked = [asyncio.ensure_future(load(client, 60, f"c{i}", 0.05)) for i, client in enumerate(fleet)]
-        await asyncio.sleep(1.0)
-        await asyncio.to_thread(private_redis.kill)
-        without = await asyncio.gather(*(client.chat("while away", timeout=30) for client in fleet))
-        await asyncio.to_thread(private_redis.start)
-        answered = sum(await asyncio.gather(*asked))
-
-        for attempt in range(100):
-            await fleet[0].chat(f"probe {attempt}", timeout=30)
-            if (await fleet[1].chat(f"probe {attempt}", timeout=30)).source == "cache":
-                break
-            await asyncio.sleep(0.1)
-        before = len(sim.calls())
-        back = await asyncio.gather(*(client.chat("together again", timeout=30) for client in fleet for _ in range(20)))
-
-    assert {reply.source for reply in without} == {"backend"}
-    assert answered == 300
-    assert len(sim.calls()) == before + 1
-    assert len(back) == 100
 
 
 async def pressure(stack: Stack, sim, *, count: int, per_s: float, for_s: float) -> tuple[int, int]:
