@@ -35,6 +35,12 @@ def unreachable(why: str, request_id: str | None = None) -> OptimizerUnavailable
     return OptimizerUnavailable(f"The optimizer cannot be reached: {why}", request_id=request_id)
 
 
+def no_way_around(why: str, request_id: str) -> OptimizerUnavailable:
+    """There is no connection, and no backend that could be called from here."""
+    sentence = f"The optimizer cannot be reached, and no backend can be called directly: {why}"
+    return OptimizerUnavailable(sentence, request_id=request_id)
+
+
 def nobody_serves(request_id: str, detail: str) -> BackendUnavailable:
     """The broker is there, but no optimizer has ever declared its request queue on it."""
     sentence = f"No optimizer is running. {detail} Start one with: optimizer coordinator"

@@ -1,0 +1,242 @@
+"""The table of unanswered requests: each ends exactly once, and silence is answered with the same request again."""
+
+import math
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from optimizer_client.pending import LONGEST_SILENCE_S, SHORTEST_SILENCE_S, Pending
+from optimizer_wire.messages import VERSION, Request
+
+
+def request(request_id="a", timeout_s=60.0):
+    """A request with a deadline."""
+    return Request(VERSION, request_id, "agent", {"messages": []}, timeout_ms=round(timeout_s * 1000))
+
+
+def walk(pending, *, sent=True):
+    """Ring alarm after alarm until there is none; returns when something was sent again, and when it expired."""
+    resent, expired = [], []
+    for entry in pending:
+        entry.sent = int(sent)
+    while (now := pending.next_alarm()) is not None:
+        due = pending.due(now)
+        resent += [now] * len(due.resubmit)
+        expired += [now] * len(due.expired)
+    return resent, expired
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "expected"),
+    [
+        (60, [30]),
+        (10, [5]),
+        (200, [30, 90]),
+        (600, [30, 90, 210, 450]),
+        (0.6, [0.5]),
+        (0.4, []),
+    ],
+)
+def test_silence_is_half_of_the_time_at_most_30_s_then_doubling(timeout_s, expected):
+    """A request is sent again after half of its time, at most 30 s, then after twice as long, until its deadline."""
+    pending = Pending()
+    pending.add(request(timeout_s=timeout_s), "token", 0.0)
+
+    resent, expired = walk(pending)
+
+    assert resent == pytest.approx(expected)
+    assert expired == [timeout_s]
+
+
+def test_a_request_that_was_never_sent_ends_with_its_patience():
+    """A request that finds no connection gives up long before its deadline."""
+    pending = Pending()
+    pending.add(request(timeout_s=60), "token", 0.0, patience_s=5)
+
+    _, expired = walk(pending, sent=False)
+
+    assert expired == [5.0]
+
+
+def test_a_request_that_was_sent_has_until_its_deadline():
+    """Once it was sent, patience for a connection no longer counts."""
+    pending = Pending()
+    pending.add(request(timeout_s=60), "token", 0.0, patience_s=5)
+
+    resent, expired = walk(pending)
+
+    assert resent == [30.0]
+    assert expired == [60.0]
+
+
+def test_patience_never_outlasts_the_deadline():
+    """The deadline counts from when it was asked, whatever the patience."""
+    pending = Pending()
+    pending.add(request(timeout_s=2), "token", 0.0, patience_s=5)
+
+    _, expired = walk(pending, sent=False)
+
+    assert expired == [2.0]
+
+
+def test_a_resubmission_carries_the_time_that_is_left():
+    """What is sent again says how much time is left, at least a millisecond and never more than at first."""
+    entry = Pending().add(request(timeout_s=10), "token", 100.0)
+
+    assert [entry.at(now).timeout_ms for now in (99.0, 100.0, 106.0, 120.0)] == [10_000, 10_000, 4_000, 1]
+
+
+def test_the_same_id_cannot_wait_twice():
+    """Asking under an id that waits already is refused."""
+    pending = Pending()
+    pending.add(request("a"), "token", 0.0)
+
+    with pytest.raises(ValueError, match="on its way"):
+        pending.add(request("a"), "token", 0.0)
+
+
+def test_a_refusal_of_a_later_copy_says_nothing():
+    """A request whose first copy the broker has taken is not ended by the refusal of a second."""
+    pending = Pending()
+    entry = pending.add(request("a"), "token", 0.0)
+
+    pending.accepted("a")
+    refused = pending.refused("a")
+
+    assert refused is None
+    assert pending.resolve("a") is entry
+
+
+def test_a_refusal_ends_what_was_never_accepted():
+    """A refused request is taken out; a second refusal finds nothing."""
+    pending = Pending()
+    entry = pending.add(request("a"), "token", 0.0)
+
+    assert pending.refused("a") is entry
+    assert pending.refused("a") is None
+
+
+def test_late_and_duplicate_replies_are_counted():
+    """A reply to what does not wait any more is counted and dropped."""
+    pending = Pending()
+    pending.add(request("a"), "token", 0.0)
+    pending.resolve("a")
+
+    assert pending.resolve("a") is None
+    assert pending.resolve("never asked") is None
+    assert pending.strays == 2
+
+
+def test_a_new_request_does_not_inherit_the_alarms_of_its_id():
+    """An id that is used again starts anew: the alarms of its first life do not count."""
+    pending = Pending()
+    pending.add(request("a", timeout_s=4), "first", 0.0)
+    pending.resolve("a")
+    pending.add(request("a", timeout_s=60), "second", 1.0).sent = 1
+
+    assert pending.next_alarm() == 31.0
+    assert pending.due(30.9).resubmit == []
+
+
+def test_alarms_of_answered_requests_are_forgotten():
+    """Nothing rings for requests that have their answer."""
+    pending = Pending()
+    for number in range(100):
+        pending.add(request(str(number)), "token", 0.0)
+    for number in range(100):
+        pending.resolve(str(number))
+
+    assert pending.next_alarm() is None
+
+
+class EveryRequestEndsOnce(RuleBasedStateMachine):
+    """Whatever happens in whatever order, each request leaves the table exactly once, and never before its time."""
+
+    def __init__(self):
+        super().__init__()
+        self.pending = Pending()
+        self.now = 0.0
+        self.made = 0
+        self.open = {}
+        self.ended = []
+
+    def end(self, entry, *, at_most_once=True):
+        """Note that a request ended."""
+        assert entry.token not in self.ended
+        self.ended.append(entry.token)
+        del self.open[entry.request.id]
+
+    @rule(timeout_s=st.floats(0.01, 500), patience_s=st.sampled_from([math.inf, 0.5, 5.0]))
+    def ask(self, timeout_s, patience_s):
+        """A new request."""
+        self.made += 1
+        entry = self.pending.add(request(f"id{self.made}", timeout_s), self.made, self.now, patience_s)
+        self.open[entry.request.id] = entry
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def send(self, data):
+        """A copy is published, and perhaps confirmed."""
+        entry = self.open[data.draw(st.sampled_from(sorted(self.open)))]
+        entry.sent += 1
+        if data.draw(st.booleans()):
+            self.pending.accepted(entry.request.id)
+
+    @precondition(lambda self: self.made)
+    @rule(data=st.data(), how=st.sampled_from(["resolve", "discard", "refused"]))
+    def end_one(self, data, how):
+        """A reply, a cancel or a refusal, of a request that may have ended before."""
+        request_id = f"id{data.draw(st.integers(1, self.made))}"
+        entry = getattr(self.pending, how)(request_id)
+        if entry is not None:
+            self.end(entry)
+        else:
+            assert request_id not in self.open or (how == "refused" and self.open[request_id].accepted)
+
+    @rule(after_s=st.floats(0, 100))
+    def wait(self, after_s):
+        """Time passes, and the alarms ring when they should."""
+        until = self.now + after_s
+        while (alarm := self.pending.next_alarm()) is not None and alarm <= until:
+            self.now = max(self.now, alarm)
+            due = self.pending.due(self.now)
+            assert due.expired or due.resubmit or self.pending.next_alarm() != alarm
+            for entry in due.expired:
+                assert entry.ends_at() <= self.now
+                self.end(entry)
+            for entry in due.resubmit:
+                assert self.now < entry.deadline
+        self.now = until
+
+    @rule()
+    def close(self):
+        """The client closes."""
+        for entry in self.pending.clear():
+            self.end(entry)
+
+    @invariant()
+    def knows_what_is_open(self):
+        """The table holds what has not ended, and nothing is overdue."""
+        assert sorted(entry.request.id for entry in self.pending) == sorted(self.open)
+        assert len(self.pending) == len(self.open)
+
+    @invariant()
+    def rings_for_everything(self):
+        """Whatever is open has an alarm no later than its end, and its silence is within bounds."""
+        alarm = self.pending.next_alarm()
+        for entry in self.open.values():
+            assert alarm is not None
+            assert alarm <= max(entry.ends_at(), self.now)
+            assert entry.silence_s >= SHORTEST_SILENCE_S
+            assert entry.resend_at - entry.silence_s <= self.now + LONGEST_SILENCE_S
+
+    def teardown(self):
+        """At the end of time, everything has ended."""
+        self.wait(1_000)
+        assert sorted(self.ended) == list(range(1, self.made + 1))
+
+
+TestEveryRequestEndsOnce = EveryRequestEndsOnce.TestCase
+TestEveryRequestEndsOnce.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
