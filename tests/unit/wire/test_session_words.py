@@ -7,7 +7,8 @@ from optimizer_wire.session import _difference, _words
 
 def refusal(argument, of, needs, has):
     """What RabbitMQ says of a declaration that differs."""
-    return f"PRECONDITION_FAILED - inequivalent arg '{argument}' for {of} in vhost 'a b': received {needs} but current is {has}"
+    words = f"inequivalent arg '{argument}' for {of} in vhost 'a b': received {needs} but current is {has}"
+    return f"PRECONDITION_FAILED - {words}"
 
 
 NUMBER = "the value '100000' of type 'signedint'"
