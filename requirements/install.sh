@@ -24,7 +24,7 @@ install_venv_module() {
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
         version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         say "$1 has no venv module; installing Debian's python$version-venv ..."
-        apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "python$version-venv" >&2 || true
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "python$version-venv" >/dev/null || true
         has_venv "$1" && return
     fi
     say "$1 cannot make virtual environments (its module venv or ensurepip is missing); install it (on Debian or Ubuntu: sudo apt-get install python3-venv) and run make again."

@@ -17,6 +17,8 @@ COMPOSE = Path(__file__).parents[3] / "compose"
 def stand_in(tmp_path, monkeypatch):
     """Put a program on the PATH that notes its words and environment, then runs a line of shell."""
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name in [name for name in os.environ if name.startswith("OPTIMIZER_")]:
+        monkeypatch.delenv(name)
 
     def make(name, line="exit 0"):
         program, heard = tmp_path / name, tmp_path / f"{name}.heard"
