@@ -58,9 +58,7 @@ def root(
 
 
 @app.command(rich_help_panel="Processes")
-def coordinator(
-    config: ConfigOption = None, admin_host: AdminHost = "127.0.0.1", admin_port: AdminPort = 0
-) -> None:
+def coordinator(config: ConfigOption = None, admin_host: AdminHost = "127.0.0.1", admin_port: AdminPort = 0) -> None:
     """Run a coordinator: cache, collapsing, routing. Start as many as you like."""
     from optimizer_coordinator.process import serve
     from optimizer_service.lifetime import run
@@ -105,8 +103,11 @@ def up(
     raise typer.Exit(run_up(configuration(config), config, coordinators=coordinators, workers=workers))
 
 
-@app.command(rich_help_panel="Processes", context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-             add_help_option=False)
+@app.command(
+    rich_help_panel="Processes",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
 def simulate(context: typer.Context) -> None:
     """Run simulated backends: real HTTP, scripted latency, limits and failures."""
     from optimizer_ops.simulator.command import main as run_simulator
@@ -130,7 +131,14 @@ def ask(
 
     text = sys.stdin.read() if prompt == "-" else prompt
     code = run_ask(
-        configuration(config), text, agent=agent, model=model, task=task, timeout_s=timeout, fresh=fresh, as_json=as_json
+        configuration(config),
+        text,
+        agent=agent,
+        model=model,
+        task=task,
+        timeout_s=timeout,
+        fresh=fresh,
+        as_json=as_json,
     )
     raise typer.Exit(code)
 
@@ -176,8 +184,11 @@ def demo(
     raise typer.Exit(run_demo(seconds=seconds, agents=agents, json_file=json_file))
 
 
-@app.command(rich_help_panel="Trying it", context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-             add_help_option=False)
+@app.command(
+    rich_help_panel="Trying it",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
 def services(context: typer.Context) -> None:
     """Make RabbitMQ and Redis available on this machine (up, status, stop)."""
     from optimizer_ops.services.__main__ import main as run_services

@@ -23,7 +23,14 @@ from optimizer_wire.ids import new_id
 from optimizer_wire.session import BrokerUnavailable, Session, TopologyDiffers
 from optimizer_wire.topology import Names, event_queue, shared_topology, topic_pattern
 
-_STYLES = {"hit": "green", "collapsed": "green", "failed": "red", "error": "red", "rate_limit": "yellow", "retry": "yellow"}
+_STYLES = {
+    "hit": "green",
+    "collapsed": "green",
+    "failed": "red",
+    "error": "red",
+    "rate_limit": "yellow",
+    "retry": "yellow",
+}
 _SHOWN = ("agent", "task", "backend", "model", "outcome", "error_code", "waiters", "attempt", "message")
 
 
@@ -101,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from optimizer_ops.cli import configuration
 
     parser = argparse.ArgumentParser(prog="event_monitor", description="Print events as they happen.")
-    parser.add_argument("patterns", nargs="*", default=["optimizer.*"], help="event types; a trailing .* means all below")
+    parser.add_argument("patterns", nargs="*", default=["optimizer.*"], help="types; a trailing .* means all below")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--count", type=int, help="stop after so many")
     parser.add_argument("--config", help="optimizer.toml")

@@ -51,7 +51,8 @@ async def _up(path: str | None, coordinators: int, workers: list[str]) -> int:
         processes.start(f"coordinator/{number}", "optimizer_ops", "coordinator")
     for number, backend in enumerate(workers, 1):
         processes.start(f"worker/{backend}/{number}", "optimizer_ops", "worker", backend)
-    print(f"{coordinators} coordinators, {len(workers)} workers ({', '.join(dict.fromkeys(workers))}); Ctrl-C stops them.")
+    served = ", ".join(dict.fromkeys(workers))
+    print(f"{coordinators} coordinators, {len(workers)} workers ({served}); Ctrl-C stops them.")
     await stop.wait()
     await processes.stop()
     return EXIT_CONFIG if all(process.gave_up for process in processes.processes) else 0

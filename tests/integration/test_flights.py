@@ -33,9 +33,8 @@ def admission(store, name, *, may_read=True, **more):
 
 
 def call_of(store, name, flight, number=1, *, may_read=True, **more):
-    return Call(
-        1, FINGERPRINT, flight, number, waiter(store, name, **more), {}, (Hop("b", "m"), Hop("c", "m")), may_read=may_read
-    )
+    route = (Hop("b", "m"), Hop("c", "m"))
+    return Call(1, FINGERPRINT, flight, number, waiter(store, name, **more), {}, route, may_read=may_read)
 
 
 def answer(text="hello", *, ok=True, leader="a"):

@@ -15,7 +15,7 @@ from cyllama.api import GenerationConfig
 
 model = LLM(sys.argv[1])
 one_at_a_time = threading.Lock()
-served = 0
+completions = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -24,13 +24,12 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.send({"served": served})
+        self.send({"served": len(completions)})
 
     def do_POST(self):
-        global served
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with one_at_a_time:
-            served += 1
+            completions.append(time.time())
             wanted = GenerationConfig(max_tokens=body.get("max_tokens", 48), temperature=0.0)
             answer = model.chat(body["messages"], config=wanted)
         stats = answer.stats
@@ -38,12 +37,16 @@ class Handler(BaseHTTPRequestHandler):
         message = {"role": "assistant", "content": answer.text.strip()}
         self.send(
             {
-                "id": f"chatcmpl-{served}",
+                "id": f"chatcmpl-{len(completions)}",
                 "object": "chat.completion",
                 "created": int(time.time()),
                 "model": body["model"],
                 "choices": [{"index": 0, "message": message, "finish_reason": answer.finish_reason}],
-                "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
+                "usage": {
+                    "prompt_tokens": prompt,
+                    "completion_tokens": completion,
+                    "total_tokens": prompt + completion,
+                },
             }
         )
 

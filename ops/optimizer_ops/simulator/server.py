@@ -207,7 +207,7 @@ async def _serve_until_signal(
 def _run_loop(main: Coroutine[Any, Any, None]) -> None:
     runner: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
     with contextlib.suppress(ImportError):
-        import uvloop  # noqa: PLC0415
+        import uvloop
 
         runner = uvloop.run
     runner(main)

@@ -70,7 +70,7 @@ async def test_kill_9_leaves_a_true_log(tmp_path):
             pass
         hanging = asyncio.ensure_future(http.post(url, json=chat("hanging")))
         async with asyncio.timeout(10):
-            while len(log.read_text().splitlines()) < 3:  # noqa: ASYNC110 - a file of another process
+            while len(log.read_text().splitlines()) < 3:
                 await asyncio.sleep(0.005)
         child.kill()
         await child.wait()

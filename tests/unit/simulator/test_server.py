@@ -32,7 +32,7 @@ def asking(text="hi", **more):
 async def until(condition):
     """Let the loop run until the condition holds."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - the condition is the server's, which has nothing to wait on
+        while not condition():
             await asyncio.sleep(0.001)
 
 
