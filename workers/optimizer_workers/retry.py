@@ -40,8 +40,7 @@ def after_failure(
         return GiveUp()
     if outcome not in SLOW_DOWN and retries >= len(PAUSES_S):
         return GiveUp()
-    pause_s = min(PAUSES_S[0] * 2.0**retries, LONGEST_PAUSE_S)
-    pause_s = max(pause_s, retry_after_s or 0.0)
+    pause_s = max(_doubled_s(retries), retry_after_s or 0.0)
     return Again(pause_s) if pause_s < left_s else GiveUp()
 
 
@@ -49,4 +48,9 @@ def throttle_pause_s(throttles_in_a_row: int, retry_after_s: float | None) -> fl
     """How long a backend that said "slow down" is left alone: what it said, or 1 s doubling to 60 s."""
     if retry_after_s is not None:
         return retry_after_s
-    return min(2.0 ** max(0, throttles_in_a_row - 1), LONGEST_PAUSE_S)
+    return _doubled_s(throttles_in_a_row - 1)
+
+
+def _doubled_s(times: int) -> float:
+    # Bounded first: a backend may refuse thousands of calls in a row, and 2.0 ** 1024 is an error.
+    return min(PAUSES_S[0] * 2.0 ** max(0, min(times, 16)), LONGEST_PAUSE_S)
