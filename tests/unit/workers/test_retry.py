@@ -82,7 +82,15 @@ def test_any_failure(outcome, further, retries, retry_after_s, left_s):
 
 @pytest.mark.parametrize(
     ("in_a_row", "retry_after_s", "pause_s"),
-    [(1, None, 1.0), (2, None, 2.0), (3, None, 4.0), (7, None, 60.0), (90_000, None, 60.0), (0, None, 1.0), (5, 0.2, 0.2)],
+    [
+        (1, None, 1.0),
+        (2, None, 2.0),
+        (3, None, 4.0),
+        (7, None, 60.0),
+        (90_000, None, 60.0),
+        (0, None, 1.0),
+        (5, 0.2, 0.2),
+    ],
 )
 def test_pause_of_a_throttled_backend(in_a_row, retry_after_s, pause_s):
     """All workers leave a throttled backend alone for what it said, else for 1 s doubling to 60 s."""

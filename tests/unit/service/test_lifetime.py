@@ -1,0 +1,141 @@
+"""The life of a process: session after session until it is asked to stop."""
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+
+from optimizer_service import lifetime
+from optimizer_service.lifetime import every, first_of, keep_session, run, stop_on_signals
+from optimizer_wire.session import BrokerUnavailable, TopologyDiffers
+
+
+class Log:
+    """Notes warnings."""
+
+    def __init__(self):
+        self.warnings = []
+
+    def warning(self, event, **fields):
+        self.warnings.append((event, fields))
+
+
+class FakeSession:
+    """A session that can be opened as often as `failures` allows."""
+
+    failures = 0
+    opened = 0
+
+    @classmethod
+    async def open(cls, url, name):
+        cls.opened += 1
+        if cls.opened <= cls.failures:
+            raise BrokerUnavailable("nobody there")
+        return cls()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        return None
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Sessions without a broker, and pauses of no length, whose attempts are noted."""
+    session = type("Fresh", (FakeSession,), {"pauses": []})
+    monkeypatch.setattr(lifetime, "Session", session)
+    monkeypatch.setattr(lifetime, "backoff_s", lambda attempt: session.pauses.append(attempt) or 0.0)
+    return session
+
+
+async def test_keeps_trying(fake):
+    """While RabbitMQ is away it is tried again with growing pauses; then the work goes on, and pauses begin anew."""
+    fake.failures = 3
+    log, stop, served = Log(), asyncio.Event(), []
+
+    async def serve(session):
+        served.append(session)
+        if len(served) == 3:
+            stop.set()
+
+    await keep_session("amqp://x", "n", serve, stop, log)
+
+    assert len(served) == 3
+    assert fake.pauses == [0, 1, 2, 0, 0]
+    assert [event for event, _ in log.warnings] == ["rabbitmq unavailable"] * 3 + ["connection lost"] * 2
+
+
+async def test_lost_in_the_middle(fake):
+    """A connection that breaks while serving is opened again."""
+    log, stop, served = Log(), asyncio.Event(), []
+
+    async def serve(session):
+        served.append(session)
+        if len(served) == 2:
+            stop.set()
+        raise BrokerUnavailable("broke")
+
+    await keep_session("amqp://x", "n", serve, stop, log)
+
+    assert len(served) == 2
+
+
+async def test_a_wrong_topology_is_final(fake):
+    """Another error than an unreachable broker is not tried again."""
+
+    async def serve(session):
+        raise TopologyDiffers("differs")
+
+    with pytest.raises(TopologyDiffers):
+        await keep_session("amqp://x", "n", serve, asyncio.Event(), Log())
+
+
+async def test_stop_ends_a_pause(fake, monkeypatch):
+    """Being asked to stop ends a pause at once."""
+    monkeypatch.setattr(lifetime, "backoff_s", lambda attempt: 60.0)
+    fake.failures = 1
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.01, stop.set)
+
+    async with asyncio.timeout(5):
+        await keep_session("amqp://x", "n", None, stop, Log())
+
+
+async def test_first_of():
+    """The first event that is set ends the wait."""
+    one, other = asyncio.Event(), asyncio.Event()
+    other.set()
+
+    async with asyncio.timeout(5):
+        await first_of(one, other)
+
+
+async def test_every():
+    """Work is done again and again until cancelled."""
+    done = []
+
+    async def work():
+        done.append(time.monotonic())
+        if len(done) == 3:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await every(0.001, work)
+    assert len(done) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals(number):
+    """SIGTERM and SIGINT ask the process to stop, and its exit code is what it returns."""
+
+    async def main():
+        stop = stop_on_signals()
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(5):
+            await stop.wait()
+        return 7
+
+    assert run(main()) == 7
