@@ -6,6 +6,7 @@ import os
 from optimizer_backends.http import BackendClient
 from optimizer_backends.prices import Prices
 from optimizer_config.credentials import Secret, api_key
+from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend, Config
 from optimizer_service.health import AdminServer, PortTaken, Readiness
 from optimizer_service.lifetime import EXIT_CONFIG, keep_session, stop_on_signals
@@ -20,19 +21,17 @@ from optimizer_workers.upstream import Upstream
 from optimizer_workers.worker import Worker
 
 
-class KeyMissing(Exception):
-    """The backend needs a key and none is set; the message says where it is looked for."""
-
-
 async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.1", admin_port: int = 0) -> int:
     """Run a worker of a backend until it is asked to stop; returns the exit code."""
     instance = new_id()[-12:]
     log = logger("worker").bind(instance=instance, backend=backend.name)
     try:
-        secret = _key(backend)
-    except KeyMissing as error:
+        secret, prices = _key(backend), Prices(config.prices_file)
+    except ConfigError as error:
         log.error("cannot start", reason=str(error))
         return EXIT_CONFIG
+    if backend.prices:
+        await asyncio.to_thread(prices.preload)
     stop = stop_on_signals()
     store = Store(
         config.redis_url,
@@ -43,7 +42,7 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
     # Early: what it starts in Redis takes effect while this process is still connecting.
     await budget.restore()
     async with BackendClient(backend, secret, limit=backend.concurrency) as client:
-        upstream = Upstream(backend, client, Prices(config.prices_file), budget, Flights(store))
+        upstream = Upstream(backend, client, prices, budget, Flights(store))
         worker = Worker(store, Names(config.prefix), upstream, budget, instance, stop, log)
 
         def readiness() -> Readiness:
@@ -72,7 +71,7 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
 def _key(backend: Backend) -> Secret | None:
     secret = api_key(backend, os.environ)
     if secret is None and backend.api_key_env and backend.kind != "local":
-        raise KeyMissing(
+        raise ConfigError(
             f"The backend {backend.name} needs a key: set {backend.api_key_env}, or api_key_file in the configuration, "
             f"or a systemd credential named {backend.name}."
         )
