@@ -22,6 +22,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from optimizer_state.clock import FleetClock
+from optimizer_state.together import Together
 from optimizer_wire.urls import masked_url
 
 TIMEOUT_S = 0.4
@@ -70,6 +71,7 @@ class Store:
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
         )
+        self._together: Together[Step] = Together(self._round_trip)
         self._sha: dict[Script, str] = {}
         self._failures = 0
         self._away_until: float | None = None
@@ -84,12 +86,20 @@ class Store:
         await self._redis.aclose()
 
     async def run(self, steps: Sequence[Step]) -> list[list[Any]]:
-        """Run scripts in one round trip; returns the answer of each.
+        """Run scripts in one round trip, shared with others who ask meanwhile; returns the answer of each.
 
         Every script may be repeated, so a failed round trip leaves nothing to undo.
 
         :raises RedisAway: if any of them could not be run.
         """
+        # While Redis is away one caller probes; nobody is to wait for that with it.
+        answers = await (self._round_trip(steps) if self.away else self._together.run(steps))
+        for step, answer in zip(steps, answers, strict=True):
+            if isinstance(answer, Exception):
+                raise RedisAway(f"Redis refused the script {step.script}: {answer}") from answer
+        return answers
+
+    async def _round_trip(self, steps: Sequence[Step]) -> list[Any]:
         answers: list[Any] = await self._guarded(lambda: self._pipeline(steps))
         missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:
@@ -98,9 +108,6 @@ class Store:
             again = await self._guarded(lambda: self._pipeline([steps[i] for i in missing]))
             for i, answer in zip(missing, again, strict=True):
                 answers[i] = answer
-        for step, answer in zip(steps, answers, strict=True):
-            if isinstance(answer, Exception):
-                raise RedisAway(f"Redis refused the script {step.script}: {answer}") from answer
         return answers
 
     async def _pipeline(self, steps: Sequence[Step]) -> list[Any]:
