@@ -28,6 +28,8 @@ from optimizer_wire.urls import masked_url
 CONNECT_TIMEOUT_S = 10.0
 PUBLISH_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
+# How far the connection reads ahead of a channel. By default it waits for the channel after every third message.
+FRAMES_AHEAD = 300
 HEARTBEAT_S = 10  # a silent partition is noticed within two to three of these
 
 Deliver = Callable[[DeliveredMessage], None]
@@ -224,8 +226,7 @@ class Session:
 
     def __init__(self, connection: aio_pika.abc.AbstractConnection, user: str) -> None:
         self._connection = connection
-        self._channels: list[aio_pika.abc.AbstractChannel] = []
-        self._open: list[Channel] = []
+        self._channels: list[Channel] = []
         self.user = user
         self.lost = asyncio.Event()
         connection.close_callbacks.add(lambda *_: self.lost.set())
@@ -246,18 +247,23 @@ class Session:
 
     async def channel(self, *, confirms: bool = False) -> Channel:
         """Open a channel; with `confirms`, for `publish_confirmed`."""
+        transport = self._connection.transport
+        if transport is None:
+            raise BrokerUnavailable("The connection is closed.")
         try:
-            channel = self._connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
-            await channel.initialize(timeout=CONNECT_TIMEOUT_S)
+            underlay = await transport.connection.channel(
+                publisher_confirms=confirms,
+                on_return_raises=confirms,
+                frame_buffer_size=FRAMES_AHEAD,
+                timeout=CONNECT_TIMEOUT_S,
+            )
         except (TimeoutError, RuntimeError, *_LOST) as error:
             raise BrokerUnavailable(_words(error)) from error
-        channel.close_callbacks.add(lambda *_: self.lost.set())
-        self._channels.append(channel)
-        underlay = await channel.get_underlay_channel()
         if not isinstance(underlay, aiormq.Channel):
-            raise BrokerUnavailable(f"aio-pika gave a channel of the kind {type(underlay).__name__}.")
+            raise BrokerUnavailable(f"aiormq gave a channel of the kind {type(underlay).__name__}.")
+        underlay.closing.add_done_callback(lambda _: self.lost.set())
         opened = Channel(underlay)
-        self._open.append(opened)
+        self._channels.append(opened)
         return opened
 
     async def close(self) -> None:
@@ -266,7 +272,7 @@ class Session:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 with suppress(BrokerUnavailable):
-                    for channel in self._open:
+                    for channel in self._channels:
                         await channel.written()
                 await self._connection.close()
         except (TimeoutError, *_LOST):
