@@ -1,5 +1,6 @@
 """`optimizer demo`: services, one run, its summary, and nothing left behind."""
 
+import io
 import shutil
 import sys
 import tempfile
@@ -32,6 +33,9 @@ def demo(*, seconds: float, agents: int, json_file: str | None = None, svg_file:
 
     `json_file` gets the result, `svg_file` a picture of the last screen and the summary.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that knows no lines and bars shows question marks instead of a traceback.
+        sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False)
     for path in (json_file, svg_file):
         if path and (problem := _unwritable(Path(path))):

@@ -20,7 +20,8 @@ class Progress:
     def __init__(self, console: Console, look: Callable[[], View]) -> None:
         self._console = console
         self._look = look
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        moving = console.is_terminal and not console.is_dumb_terminal
+        self._live = Live(console=console, auto_refresh=False) if moving else None
 
     def __enter__(self) -> Self:
         if self._live is not None:
