@@ -9,9 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tests.support.stack import Stack
 
 from optimizer_config.load import load
-from tests.support.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

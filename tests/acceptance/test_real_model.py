@@ -8,9 +8,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tests.support.stack import Stack, wait_until
 
 from optimizer_client import AsyncOptimizer
-from tests.support.stack import Stack, wait_until
 
 MODEL = Path(__file__).parents[2] / ".run" / "model"
 pytestmark = pytest.mark.real_model

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import psutil
-
 from tests.support.stack import Stack, wait_until
 
 
@@ -46,7 +45,7 @@ def ask(stack: Stack, prompt: str) -> dict:
 def test_up_without_any_backend_says_what_to_do(stack: Stack):
     """With no key and no backend configured `optimizer up` says what to set, with the exit code for configuration."""
     (stack.folder / "optimizer.toml").write_text("")
-    keys = {name: "" for name in ("GROQ_API_KEY", "CEREBRAS_API_KEY", "MISTRAL_API_KEY", "GEMINI_API_KEY")}
+    keys = dict.fromkeys(("GROQ_API_KEY", "CEREBRAS_API_KEY", "MISTRAL_API_KEY", "GEMINI_API_KEY"), "")
     up = stack.launch("up", "optimizer_ops", "up", environment=keys)
 
     assert up.process.wait(30) == 78
