@@ -1,4 +1,4 @@
-"""`python -m optimizer_ops.services up|status|stop [--json]`.
+"""`python -m optimizer_ops.services up|status|stop|install [--json]`.
 
 Progress goes to standard error, the result to standard output. Exit codes: 0 both services answer (or were stopped),
 69 a service is missing.
@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from optimizer_ops.services.ensure import ensure_services, stop_services
+from optimizer_ops.services.ensure import ensure_services, install_programs, stop_services
 from optimizer_ops.services.kinds import KINDS
 from optimizer_ops.services.record import Record, state_folder
 from optimizer_ops.services.urls import ServicesUnavailable, ServiceUrls, shown
@@ -22,15 +22,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="optimizer services", description="RabbitMQ and Redis for this machine.")
     parser.add_argument(
         "verb",
-        choices=("up", "status", "stop"),
+        choices=("up", "status", "stop", "install"),
         nargs="?",
         default="up",
-        help="up: make both available (default); status: where they are; stop: end what up started",
+        help="up: make both available (default); status: where they are; stop: end what up started; "
+        "install: only see to the programs",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON, passwords included")
     options = parser.parse_args(arguments)
     try:
-        return {"up": _up, "status": _status, "stop": _stop}[options.verb](options.json)
+        verbs = {"up": _up, "status": _status, "stop": _stop, "install": _install}
+        return verbs[options.verb](options.json)
     except ServicesUnavailable as error:
         _report(str(error))
         return EXIT_UNAVAILABLE
@@ -74,6 +76,13 @@ def _stop(as_json: bool) -> int:
     stop_services(_report)
     if as_json:
         print(json.dumps({"stopped": True}))
+    return 0
+
+
+def _install(as_json: bool) -> int:
+    install_programs(_report)
+    if as_json:
+        print(json.dumps({"installed": True}))
     return 0
 
 

@@ -71,9 +71,7 @@ def _start(kind: Kind, url: str, folder: Path, report: Report) -> Started:
             return _start_container(kind, url, port)
         except ServicesUnavailable as error:
             report(str(error))
-    if not kind.installed() and debian.available():
-        report(f"Installing {debian.PACKAGES[kind.key]} with apt-get ...")
-        debian.install([kind.key])
+    _install(kind, report)
     if not kind.installed():
         raise ServicesUnavailable(
             f"{kind.name} is not running and could not be started: start it, install it "
@@ -81,6 +79,25 @@ def _start(kind: Kind, url: str, folder: Path, report: Report) -> Started:
         )
     report(f"Starting {kind.name} on port {port} ...")
     return kind.start(url, folder, port)
+
+
+def _install(kind: Kind, report: Report) -> None:
+    if not kind.installed() and debian.available():
+        report(f"Installing {debian.PACKAGES[kind.key]} with apt-get ...")
+        debian.install([kind.key])
+
+
+def install_programs(report: Report) -> None:
+    """Install what is missing of the server programs, where we may; raises `ServicesUnavailable` where we may not.
+
+    For tests that start servers of their own, whatever runs on the machine.
+    """
+    for kind in KINDS:
+        _install(kind, report)
+    if missing := [debian.PACKAGES[kind.key] for kind in KINDS if not kind.installed()]:
+        raise ServicesUnavailable(
+            f"Not installed: {', '.join(missing)}; tests that start servers of their own need it."
+        )
 
 
 def _start_container(kind: Kind, url: str, port: int) -> Started:

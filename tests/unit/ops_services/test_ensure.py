@@ -160,6 +160,26 @@ def test_a_password_is_not_reported(machine, up):
     assert not any("hush" in line for line in up.said)
 
 
+def test_programs_are_installed_whatever_runs(machine, monkeypatch):
+    """Tests start servers of their own, so an answer on the usual port is no reason to do without."""
+    monkeypatch.setattr(ensure, "KINDS", (machine.kind(),))
+    machine.answering.add(URL)
+    machine.root_on_debian = True
+
+    ensure.install_programs(lambda line: None)
+    ensure.install_programs(lambda line: None)
+
+    assert machine.done == ["install ['redis']"]
+
+
+def test_programs_that_cannot_be_installed_are_named(machine, monkeypatch):
+    """In one sentence."""
+    monkeypatch.setattr(ensure, "KINDS", (machine.kind(),))
+
+    with pytest.raises(ServicesUnavailable, match="Not installed: redis-server;"):
+        ensure.install_programs(lambda line: None)
+
+
 def test_stopping_where_nothing_was_started_says_so(tmp_path):
     """And ends nothing."""
     said = []

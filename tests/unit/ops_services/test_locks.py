@@ -1,7 +1,9 @@
 """The locked versions are complete for every machine they are meant for, and name no index."""
 
 import importlib.metadata
+import itertools
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,21 @@ def test_a_lock_is_versions_and_hashes_only(name):
 def test_an_agent_installs_little():
     """The client's lock is part of the server's, which is part of the developer's."""
     assert locked("client") < locked("server") < locked("dev")
+
+
+@pytest.mark.parametrize("name", ["client", "server", "dev"])
+def test_the_lock_is_what_the_project_asks_for(name):
+    """After a change of pyproject.toml, `make lock` brings them together again."""
+    project = tomllib.loads((LOCKS.parent / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    asked = {
+        "client": project["project"]["dependencies"],
+        "server": extras["server"],
+        "dev": [*itertools.chain.from_iterable(extras.values()), *project["dependency-groups"]["dev"]],
+    }
+    lines = [line.split()[0] for line in (LOCKS / f"{name}.txt").read_text().splitlines() if "==" in line]
+    versions = {canonicalize_name(line.partition("==")[0]): line.partition("==")[2] for line in lines}
+
+    for line in asked[name]:
+        needed = Requirement(line)
+        assert needed.specifier.contains(versions.get(canonicalize_name(needed.name), "0")), line
