@@ -42,7 +42,7 @@ def messages_body(model: str, params: dict[str, Any]) -> dict[str, Any]:
 
     :raises Untranslatable: if Anthropic has no words for it, or it is not a chat body.
     """
-    if params.get("n") not in {None, 1}:
+    if params.get("n") not in (None, 1):
         raise Untranslatable(
             Outcome.unknown_model, "The Anthropic protocol gives one choice for each call; n must be 1."
         )
