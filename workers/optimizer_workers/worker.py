@@ -13,7 +13,7 @@ from optimizer_state.flights import RENEW_S, Flights
 from optimizer_state.presence import HEARTBEAT_S, Presence, Roster
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire import events
-from optimizer_wire.codec import check_json, decode
+from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
 from optimizer_wire.errors import InvalidRequest, OptimizerError
 from optimizer_wire.messages import CALL_TYPE, Call, Priority
 from optimizer_wire.session import BrokerUnavailable, Session, delivery_of
@@ -178,6 +178,8 @@ def _understood(message: DeliveredMessage) -> Call:
     call = decode(message.body, Call)
     if not 0 <= call.hop < len(call.route):
         raise InvalidRequest("The call has no station on its route.")
+    if max(len(call.waiter.id.encode()), len(call.waiter.reply_to.encode())) > MAX_NAME_BYTES:
+        raise InvalidRequest(f"The waiter's id and address may have at most {MAX_NAME_BYTES} bytes each.")
     # What JSON cannot say would fail at every worker that tries to send it to its backend.
     check_json(call.params)
     return call
