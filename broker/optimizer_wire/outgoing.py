@@ -29,6 +29,7 @@ class Outgoing:
         self._acks = Acks()
         self._filled = asyncio.Event()
         self._watchers: list[asyncio.Future[None]] = []
+        self._unconfirmed: set[Confirmation] = set()
         # aiormq ends the task with the channel.
         channel.create_task(self._write())
         channel.closing.add_done_callback(self._closed)
@@ -58,15 +59,17 @@ class Outgoing:
         channel.confirmations[tag] = confirmation
         # A message that comes back is known by its id; of two copies, the later one is watched.
         channel.message_id_delivery_tag[name] = tag
-        confirmation.add_done_callback(lambda _: self._forget(name, tag))
+        self._unconfirmed.add(confirmation)
+        confirmation.add_done_callback(lambda _: self._forget(confirmation, name, tag))
         return confirmation
 
-    def _forget(self, name: str, tag: int) -> None:
+    def _forget(self, confirmation: Confirmation, name: str, tag: int) -> None:
+        self._unconfirmed.discard(confirmation)
         if self._channel.message_id_delivery_tag.get(name) == tag:
             del self._channel.message_id_delivery_tag[name]
 
     def _closed(self, _: object) -> None:
-        for confirmation in self._channel.confirmations.values():
+        for confirmation in self._unconfirmed:
             if not confirmation.done():
                 confirmation.set_exception(_closed())
 
@@ -99,7 +102,7 @@ class Outgoing:
             raise _closed()
 
     async def _write(self) -> NoReturn:
-        """Write what was gathered, again and again; while the socket takes nothing, more is gathered."""
+        """Write what was gathered, again and again."""
         while True:
             await self._filled.wait()
             self._filled.clear()
@@ -107,11 +110,12 @@ class Outgoing:
             watchers, self._watchers = self._watchers, []
             number = self._channel.number
             gathered += [frames.ack(number, tag, multiple=multiple) for tag, multiple in self._acks.take()]
-            if gathered:
-                drained = asyncio.get_running_loop().create_future()
-                await self._channel.write_queue.put(
-                    ChannelFrame(payload=b"".join(gathered), should_close=False, drain_future=drained)
-                )
+            # Only a watcher waits for the socket: while a broker with an alarm reads nothing, heartbeats must not queue
+            # up behind what is written here, or aiormq takes the connection for dead.
+            drained = asyncio.get_running_loop().create_future() if watchers else None
+            payload = b"".join(gathered)
+            await self._channel.write_queue.put(ChannelFrame(payload, should_close=False, drain_future=drained))
+            if drained is not None:
                 await drained
             for watcher in watchers:
                 if not watcher.done():

@@ -269,14 +269,13 @@ class Session:
     async def close(self) -> None:
         """Close the connection; what was published before has been handed to the broker."""
         self.lost.set()
-        try:
+        with suppress(TimeoutError, BrokerUnavailable):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                with suppress(BrokerUnavailable):
-                    for channel in self._channels:
-                        await channel.written()
+                for channel in self._channels:
+                    await channel.written()
+        with suppress(TimeoutError, *_LOST):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._connection.close()
-        except (TimeoutError, *_LOST):
-            pass
 
     async def __aenter__(self) -> Self:
         return self

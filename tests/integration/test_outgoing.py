@@ -1,0 +1,127 @@
+"""What a session sends, on a real RabbitMQ: gathered into few writes, and still in order, whole, and told about."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+from tests.support.leftovers import AmqpCleanup
+
+from optimizer_wire.session import BrokerUnavailable, Channel, Refused, Session, Unconfirmed, Unroutable, properties
+from optimizer_wire.topology import Queue
+
+
+@pytest.fixture
+async def session(amqp_url: str) -> AsyncIterator[Session]:
+    """A connection."""
+    async with await Session.open(amqp_url, "test") as opened:
+        yield opened
+
+
+@pytest.fixture
+def queue(prefix: str, amqp_cleanup: AmqpCleanup) -> Queue:
+    """A queue that is deleted afterwards."""
+    amqp_cleanup.queues.add(f"{prefix}.out")
+    return Queue(f"{prefix}.out", arguments={"x-max-length": 1000, "x-overflow": "reject-publish"})
+
+
+def about(name: str):
+    """Properties of a message of this name."""
+    return properties("test.v1", name, content_type="text/plain")
+
+
+async def collect(channel: Channel, queue: str, count: int) -> list:
+    """The next messages of a queue, unacked."""
+    found: list = []
+    enough = asyncio.Event()
+
+    def deliver(message) -> None:
+        found.append(message)
+        if len(found) == count:
+            enough.set()
+
+    tag = await channel.consume(queue, deliver, on_cancel=enough.set)
+    await asyncio.wait_for(enough.wait(), 20)
+    await channel.stop_consuming(tag)
+    return found
+
+
+async def test_messages_arrive_in_order_and_whole(session: Session, queue: Queue):
+    """Small, empty and large messages arrive in the order of publishing, each with its own body and properties."""
+    channel = await session.channel()
+    await channel.declare_queue(queue)
+    bodies = [b"", b"x" * 1_000_000, *(str(i).encode() for i in range(500)), bytes(range(256)) * 5000]
+    for i, body in enumerate(bodies):
+        await channel.publish("", queue.name, body, about(f"m{i}"))
+
+    messages = await collect(channel, queue.name, len(bodies))
+
+    assert [message.body for message in messages] == bodies
+    assert [message.header.properties.message_id for message in messages] == [f"m{i}" for i in range(len(bodies))]
+
+
+async def test_acks_in_any_order_settle_each_message_once(amqp_url: str, queue: Queue):
+    """Acked, rejected and requeued in any order: only what was requeued or left is delivered again."""
+    async with await Session.open(amqp_url, "test") as session:
+        channel = await session.channel()
+        await channel.declare_queue(queue)
+        for i in range(20):
+            await channel.publish("", queue.name, str(i).encode(), about(f"m{i}"))
+        await collect(channel, queue.name, 20)
+        for tag in (2, 1, 5, 20, 19, 4):
+            await channel.ack(tag)
+        await channel.reject(3)
+        await channel.requeue(6)
+        await channel.flush()
+        for tag in (8, 7, 9):
+            await channel.ack(tag)
+
+    async with await Session.open(amqp_url, "test") as session:
+        messages = await collect(await session.channel(), queue.name, 10)
+
+    assert sorted(int(message.body) for message in messages) == [5, *range(9, 18)]
+
+
+async def test_each_publish_with_a_confirm_is_told_its_own_end(session: Session, queue: Queue):
+    """Among a thousand at once, what no queue takes is Unroutable, what a full queue refuses is Refused."""
+    channel = await session.channel(confirms=True)
+    await channel.declare_queue(queue)
+    told: dict[str, object] = {}
+    all_told = asyncio.Event()
+
+    def tell(name: str, error: object) -> None:
+        told[name] = error
+        if len(told) == 1500:
+            all_told.set()
+
+    for i in range(1500):
+        key = queue.name if i % 3 else "nowhere"
+        channel.publish_watched("", key, b"", about(f"m{i}"), partial(tell, f"m{i}"))
+    await asyncio.wait_for(all_told.wait(), 20)
+    with pytest.raises(Refused):
+        await channel.publish_confirmed("", queue.name, b"", about("one too many"))
+
+    assert {type(told[f"m{i}"]) for i in range(0, 1500, 3)} == {Unroutable}
+    assert {told[f"m{i}"] for i in range(1500) if i % 3} == {None}
+    with pytest.raises(Unroutable):
+        await channel.publish_confirmed("", "nowhere", b"", about("again"))
+
+
+async def test_a_closed_channel_tells_everybody(session: Session):
+    """When the broker closes the channel, pending confirms are Unconfirmed and every later use is refused."""
+    channel = await session.channel(confirms=True)
+    told: list[object] = []
+    channel.publish_watched("no such exchange", "", b"", about("watched"), told.append)
+    with pytest.raises(Unconfirmed):
+        await channel.publish_confirmed("no such exchange", "", b"", about("awaited"))
+
+    await asyncio.wait_for(session.lost.wait(), 5)
+    assert [type(error) for error in told] == [Unconfirmed]
+    with pytest.raises(BrokerUnavailable):
+        await channel.publish("", "key", b"", about("late"))
+    with pytest.raises(BrokerUnavailable):
+        await channel.ack(1)
+    with pytest.raises(BrokerUnavailable):
+        await channel.flush()
+    channel.publish_watched("", "key", b"", about("too late"), told.append)
+    assert isinstance(told[-1], Unconfirmed)
