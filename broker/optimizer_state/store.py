@@ -93,7 +93,7 @@ class Store:
         :raises RedisAway: if any of them could not be run.
         """
         # While Redis is away one caller probes; nobody is to wait for that with it.
-        answers = await (self._round_trip(steps) if self.away else self._together.run(steps))
+        answers = await (asyncio.shield(self._round_trip(steps)) if self.away else self._together.run(steps))
         for step, answer in zip(steps, answers, strict=True):
             if isinstance(answer, Exception):
                 raise RedisAway(f"Redis refused the script {step.script}: {answer}") from answer
@@ -126,7 +126,8 @@ class Store:
 
         :raises RedisAway: if Redis is away or refuses it.
         """
-        return await self._guarded(lambda: self._redis.execute_command(*words))  # type: ignore[no-untyped-call]
+        work = self._guarded(lambda: self._redis.execute_command(*words))  # type: ignore[no-untyped-call]
+        return await asyncio.shield(work)
 
     async def synchronise_clock(self) -> None:
         """Learn Redis' time.
@@ -138,6 +139,7 @@ class Store:
         self.clock.learn(int(seconds) * 1000 + int(microseconds) / 1000, asked, time.monotonic())
 
     async def _guarded(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Do it under the breaker. Never to be cancelled: a cancelled command could leave its answer to the next."""
         if self._away_until is not None:
             if time.monotonic() < self._away_until:
                 raise RedisAway(f"Redis at {masked_url(self._url)} is away.")
@@ -145,7 +147,7 @@ class Store:
             self._away_until = time.monotonic() + PROBE_S * random.uniform(1, 1.5)
         started = time.monotonic()
         try:
-            answer = await self._shielded(work)
+            answer = await work()
         except RedisTimeoutError as error:
             if time.monotonic() - started > TIMEOUT_S + LATE_TIMER_S and self._failures == 0:
                 # The timer fired late: this process was busy, not Redis.
@@ -161,11 +163,6 @@ class Store:
         else:
             self._succeeded()
             return answer
-
-    @staticmethod
-    async def _shielded(work: Callable[[], Awaitable[Any]]) -> Any:
-        """Run to the end even if the caller is cancelled: a cancelled command could leave its answer to the next."""
-        return await asyncio.shield(asyncio.ensure_future(work()))
 
     def _failed(self, error: Exception, weight: int) -> NoReturn:
         self._failures += weight
