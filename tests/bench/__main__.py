@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="how many rounds [default: 5; quick: 3]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there")
     wanted = parser.parse_args()
-    length = Length(wanted.rounds or (3 if wanted.quick else 5), 0.6 if wanted.quick else 1.5)
+    length = Length(wanted.rounds or (3 if wanted.quick else 5), 0.4 if wanted.quick else 1.5)
     results, began = Results(), time.perf_counter()
     with deployment() as where:
         uvloop.run(measure(results, where, length))

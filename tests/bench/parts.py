@@ -12,7 +12,7 @@ import aiohttp
 import psutil
 from tests.bench.deployment import Deployment
 from tests.bench.echo import EchoClient
-from tests.bench.loops import closed_loop
+from tests.bench.loops import Sample, closed_loop
 from tests.bench.report import Results
 
 from optimizer_client import AsyncOptimizer
@@ -46,7 +46,10 @@ async def cached(results: Results, where: Deployment, client: AsyncOptimizer, ec
     for reply in await asyncio.gather(*(client.chat(question, model="fast") for question in questions)):
         assert reply.source == "backend"
     bodies = [question.encode() for question in questions]
-    processes = {"client": os.getpid(), "coordinator": where.coordinator.process.pid}
+    processes = {
+        "ours": {"client": os.getpid(), "coordinator": where.coordinator.process.pid},
+        "echo": {"echo client": os.getpid(), "echo server": where.echo.process.pid},
+    }
     for number in range(length.rounds):
         for in_flight in IN_FLIGHT:
             part = f"cached, {in_flight:,} in flight"
@@ -56,14 +59,12 @@ async def cached(results: Results, where: Deployment, client: AsyncOptimizer, ec
             ]
             # Who goes first changes by round: neither always has the quieter machine.
             for name, ask in pair if number % 2 else reversed(pair):
-                before = {process: _cpu_s(pid) for process, pid in processes.items()}
+                before = {process: _cpu_s(pid) for process, pid in processes[name].items()}
                 sample = await closed_loop(ask, in_flight, length.seconds)
                 results.add(part, f"{name} per second", sample.per_s, "1/s")
                 results.add(part, f"{name} latency p50", sample.p50_ms, "ms")
-                if name == "ours" and in_flight == 100:
-                    for process, pid in processes.items():
-                        spent = _cpu_s(pid) - before[process]
-                        results.add("cost", f"{process} per 1,000 cached", spent / sample.answers * 1e6, "CPU ms")
+                if in_flight == 100:
+                    _add_cost(results, "cached", sample, before, processes[name])
     for in_flight in IN_FLIGHT:
         results.ratio(f"cached, {in_flight:,} in flight", "ours / echo", "ours per second", "echo per second")
 
@@ -94,9 +95,7 @@ async def uncached(results: Results, where: Deployment, client: AsyncOptimizer, 
             sample = await closed_loop(ours, in_flight, length.seconds)
             results.add(part, "ours per second", sample.per_s, "1/s")
             results.add(part, "ours latency p50", sample.p50_ms, "ms")
-            for process, pid in processes.items():
-                spent = _cpu_s(pid) - before[process]
-                results.add("cost", f"{process} per 1,000 uncached", spent / sample.answers * 1e6, "CPU ms")
+            _add_cost(results, "uncached", sample, before, processes)
     results.ratio(part, "ours / direct", "ours per second", "direct per second")
 
 
@@ -125,6 +124,12 @@ def processes(results: Results, where: Deployment) -> None:
     for _ in range(5):
         done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, check=True, text=True)
         results.add("start", "import of the client", float(done.stdout) * 1000, "ms")
+
+
+def _add_cost(results: Results, what: str, sample: Sample, before: dict[str, float], processes: dict[str, int]) -> None:
+    for process, pid in processes.items():
+        spent_s = _cpu_s(pid) - before[process]
+        results.add("cost", f"{process} per 1,000 {what}", spent_s / sample.answers * 1e6, "CPU ms")
 
 
 def _cpu_s(pid: int) -> float:

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+LAST = ("cost", "start")
+
 
 @dataclass
 class Results:
@@ -41,7 +43,7 @@ class Results:
         table = Table("measured", "median", "lowest", "highest", "unit")
         for column in table.columns[1:4]:
             column.justify = "right"
-        for part, names in self.rounds.items():
+        for part, names in sorted(self.rounds.items(), key=lambda item: item[0] in LAST):
             table.add_section()
             table.add_row(f"[bold]{part}[/bold]")
             for name, values in names.items():
