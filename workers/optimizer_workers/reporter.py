@@ -62,6 +62,7 @@ class Reporter:
             job,
             outcome=result.outcome.value,
             status=result.status,
+            attempt=job.call.attempts + job.attempts,
             retry_after_s=pause_s,
             message=result.message,
         )
