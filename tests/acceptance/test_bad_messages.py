@@ -171,7 +171,7 @@ def test_foreign_reply_address(tap, address, user):
     refused(tap, body, "invalid_request", told=False)
 
     assert tap.get(victim, 0) is None
-    tap._channel.queue_delete(victim)
+    tap.drop(victim)
 
 
 @pytest.mark.parametrize("text", ["\n", "def a"])

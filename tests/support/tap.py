@@ -1,6 +1,6 @@
 """A deployment that a whole test file shares, and a tap on its RabbitMQ that speaks raw AMQP and msgpack.
 
-It imports no codec of ours: what it sends may be anything, and what it reads is read by another library.
+What it sends may be anything, and what it reads is read by another library than ours.
 """
 
 import time
@@ -16,6 +16,8 @@ import pika
 from tests.support.leftovers import AmqpCleanup, delete_entities, delete_keys
 from tests.support.stack import Stack
 
+from optimizer_wire.codec import encode
+from optimizer_wire.events import Event
 from optimizer_wire.topology import Names
 
 LONG_S = 20.0
@@ -62,6 +64,7 @@ class Tap:
         self._channel.confirm_delivery()
         self.reply_to = self.own_queue(self.names.reply_queue(USER, uuid.uuid4().hex))
         self._events = self.own_queue("")
+        self._channel.exchange_declare(self.names.events, "topic", durable=True)
         self._channel.queue_bind(self._events, self.names.events, "#")
 
     def __enter__(self) -> Self:
@@ -77,6 +80,14 @@ class Tap:
     def publish(self, exchange: str, key: str, body: bytes, **properties: Any) -> None:
         """Publish, and wait until the broker has it."""
         self._channel.basic_publish(exchange, key, body, pika.BasicProperties(**properties), mandatory=True)
+
+    def say(self, event: Event) -> None:
+        """Publish an event, as a process of ours would."""
+        self._channel.basic_publish(self.names.events, event.type, encode(event))
+
+    def drop(self, queue: str) -> None:
+        """Delete a queue of this tap."""
+        self._channel.queue_delete(queue)
 
     def get(self, queue: str, timeout_s: float = LONG_S) -> Message | None:
         """The next message of a queue; None if none comes in time."""

@@ -1,0 +1,257 @@
+"""Events on real processes: every documented kind is seen, no other, as documented, and without a prompt or a key."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+from tests.support.stack import Stack, wait_until
+from tests.support.tap import Message, Tap, shared_stack
+
+from optimizer_client import AsyncOptimizer, OptimizerError
+from optimizer_wire import codec
+from optimizer_wire.events import KINDS, Event
+
+# Words that must not be found anywhere: in every prompt and parameter of the agents, and in the key of every backend.
+MARKER = "xylophonequagmire"
+KEY = "sk-simulated-1f6d0c77b2f94b"
+FRAME = {"v", "id", "type", "source", "time"}
+
+
+@dataclass
+class Seen:
+    """What a whole deployment said in its life: all events, what it logged, and its metrics."""
+
+    events: list[Message]
+    logs: dict[str, str]
+    metrics: dict[str, str]
+    prefix: str
+
+    def of(self, kind):
+        return [message.fields for message in self.events if message.key == kind]
+
+
+def metrics(running):
+    """The /metrics of a process, found through its log."""
+    line = next(json.loads(text) for text in running.text().splitlines() if '"event": "admin"' in text)
+    with urllib.request.urlopen(f"{line['url']}/metrics", timeout=10) as response:
+        return response.read().decode()
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory, amqp_url, redis_url):
+    """A deployment that goes through everything that there is an event for."""
+    with (
+        shared_stack(tmp_path_factory.mktemp("events"), amqp_url, redis_url) as stack,
+        Tap(stack.amqp_url, stack.prefix) as tap,
+    ):
+        yield live(stack, tap)
+
+
+def live(stack: Stack, tap: Tap) -> Seen:
+    keyed = {"kind": "free", "api_key_env": "SIMULATED_KEY"}
+    slow = {"latency": {"base_s": 0.3}, "api_key": KEY, "headers": "groq"}
+    stack.simulate(
+        "alpha", {**slow, "fail": ["ok", 503, "throttled"]}, limits={"few": {"count": 5, "per_s": 3}}, **keyed
+    )
+    stack.simulate("beta", {"api_key": KEY, "fail": [429, "ok", 401]}, api="anthropic", **keyed)
+    stack.routes["default"] = ["alpha"]
+    stack.routes["code"] = ["beta"]
+    stack.configure()
+    environment = {"SIMULATED_KEY": KEY, "OPTIMIZER_LOG_LEVEL": "debug"}
+    processes = [stack.worker(name, **environment) for name in stack.backends] + [stack.coordinator(**environment)]
+    stack.ready(*processes)
+    asyncio.run(work(stack))
+    tap.publish(tap.names.requests, tap.names.requests, f"\xc1 {MARKER}".encode("latin-1"), type="optimizer.request.v1")
+    tap.publish(tap.names.calls, "alpha.batch", MARKER.encode(), type="optimizer.call.v1")
+    wait_until(lambda: tap.get(tap.names.dead, 0.0), "a dead letter")
+    wait_until(lambda: tap.get(tap.names.dead, 0.0), "another dead letter")
+    shown = {running.name: metrics(running) for running in processes}
+    assert [running.stop() for running in processes] == [0, 0, 0]
+    return Seen(tap.events(), {r.name: r.text() for r in processes}, shown, stack.prefix)
+
+
+async def work(stack: Stack) -> None:
+    """Hits, misses, collapses, failures, retries, rate limits and errors."""
+    options = {"timeout": 30, "tags": {"team": "blue"}}
+    async with AsyncOptimizer("agent-1", url=stack.amqp_url, prefix=stack.prefix) as client:
+
+        async def ask(prompt, **more):
+            return await client.chat(f"{MARKER} {prompt}", system=f"be {MARKER}", user=MARKER, **{**options, **more})
+
+        async def at_alpha():
+            await asyncio.gather(*(ask("together") for _ in range(3)))  # a miss, two collapsed
+            await ask("together")  # a hit
+            await ask("failing")  # 503, a retry, throttled, a retry
+            await asyncio.gather(*(ask(f"many {i}") for i in range(6)))  # more than the limit allows: a wait
+
+        async def at_beta():
+            await ask("again", task="code")  # 429, a retry
+            with pytest.raises(OptimizerError):  # 401
+                await ask("unauthorized", task="code")
+            with pytest.raises(OptimizerError):
+                await ask("nobody", model="nobody")
+
+        await asyncio.gather(at_alpha(), at_beta())
+
+
+def test_every_documented_kind_and_no_other(seen):
+    """Every kind in `KINDS` is seen on the wire, and no other."""
+    assert {message.key for message in seen.events} == set(KINDS)
+
+
+def test_events_are_as_documented(seen):
+    """Each event is valid, carries only the fields of its kind, and never a null."""
+    for message in seen.events:
+        fields = message.fields
+        assert codec.decode(message.body, Event).type == message.key
+        assert set(fields) >= FRAME
+        assert set(fields) - FRAME <= set(KINDS[message.key].fields), message.key
+        assert None not in fields.values()
+        assert UUID(fields["id"]).version == 7
+
+
+def test_documented_fields_are_used(seen):
+    """Every field that a kind documents is seen in some event of the kind, but for those that need special cases."""
+    used = {kind: set().union(*map(set, seen.of(kind))) for kind in KINDS}
+    unused = {f"{kind}.{name}" for kind, spec in KINDS.items() for name in spec.fields if name not in used[kind]}
+
+    assert unused == {
+        # The simulated models have no price.
+        "optimizer.call.finished.cost_usd",
+        "optimizer.call.failed.cost_usd",
+        "optimizer.call.failed.price_version",
+        # A failed call used no tokens, and its waiters are told by what follows.
+        "optimizer.call.failed.usage",
+        "optimizer.call.failed.waiters",
+    }
+
+
+def test_envelope(seen):
+    """The routing key is the type; AMQP properties and CloudEvents headers name the event as its body does."""
+    for message in seen.events:
+        fields, properties = message.fields, message.properties
+        assert fields["type"] == message.key
+        assert properties.headers == {
+            "cloudEvents_specversion": "1.0",
+            "cloudEvents_id": fields["id"],
+            "cloudEvents_source": fields["source"],
+            "cloudEvents_type": f"io.{fields['type']}.v1",
+        }
+        assert (properties.message_id, properties.type) == (fields["id"], "optimizer.event.v1")
+        assert properties.content_type == "application/msgpack"
+    assert len({message.fields["id"] for message in seen.events}) == len(seen.events)
+
+
+def test_sources(seen):
+    """Each event names the process that saw it."""
+    kinds = {message.fields["source"].rsplit("/", 1)[0] for message in seen.events}
+
+    assert kinds == {"coordinator", "worker/alpha", "worker/beta"}
+
+
+def test_no_prompt(seen):
+    """No word of a prompt or of a parameter is in any event, log or metric."""
+    assert not [message.key for message in seen.events if MARKER.encode() in message.body]
+    assert not [name for name, text in {**seen.logs, **seen.metrics}.items() if MARKER in text]
+
+
+def test_no_key(seen):
+    """The key of a backend is in no event, log or metric."""
+    assert not [message.key for message in seen.events if KEY.encode() in message.body]
+    assert not [name for name, text in {**seen.logs, **seen.metrics}.items() if KEY in text]
+
+
+def test_the_story_of_a_request(seen):
+    """Three equal requests are one miss, two collapsed, one call of three waiters under one work id, then a hit."""
+    name = seen.of("optimizer.request.collapsed")[0]["fingerprint"]
+    same = [m.fields for m in seen.events if m.fields.get("fingerprint") == name]
+    story = sorted(e["type"] for e in same)
+
+    assert story == sorted(
+        [
+            "optimizer.cache.miss",
+            "optimizer.request.collapsed",
+            "optimizer.request.collapsed",
+            "optimizer.call.started",
+            "optimizer.call.finished",
+            "optimizer.cache.hit",
+        ]
+    )
+    finished = next(e for e in same if e["type"] == "optimizer.call.finished")
+    hit = next(e for e in same if e["type"] == "optimizer.cache.hit")
+    assert len({e["work_id"] for e in same if "work_id" in e}) == 1
+    assert (finished["waiters"], finished["outcome"], finished["attempt"]) == (3, "answered", 1)
+    assert finished["usage"]["input_tokens"] > 0
+    assert finished["timings"]["call_ms"] >= 300
+    assert finished["prompt_chars"] == len(f"{MARKER} together") + len(f"be {MARKER}")
+    assert (hit["answered_from"], hit["cost_usd"]) == ("cache", 0.0)
+    assert all(e["tags"] == {"team": "blue"} and e["agent"] == "agent-1" for e in same)
+
+
+def test_the_story_of_a_failure(seen):
+    """A call that fails twice is told with signature, status and pause each time, and then finished as the third."""
+    failed = [e for e in seen.of("optimizer.call.failed") if e["backend"] == "alpha"]
+    first = [m.fields for m in seen.events if m.fields.get("fingerprint") == failed[0]["fingerprint"]]
+
+    assert [e["status"] for e in failed][:2] == [503, 429]
+    assert all(e["error_signature"] and e["error_code"] and e["message"] for e in failed)
+    assert [e["attempt"] for e in first if e["type"] == "optimizer.call.started"] == [1, 2, 3]
+    assert [e["attempt"] for e in first if e["type"] == "optimizer.retry"] == [1, 2]
+    assert next(e for e in first if e["type"] == "optimizer.call.finished")["attempt"] == 3
+    limited = [e for e in seen.of("optimizer.rate_limit") if e["backend"] == "alpha"]
+    assert {e["outcome"] for e in limited} == {"throttled", "waiting"}
+
+
+def test_errors_of_requests(seen):
+    """Each error is told once, with its code: the refused key, the unknown model, and the messages that were none."""
+    told = sorted(e["error_code"] for e in seen.of("optimizer.error"))
+
+    assert told == ["invalid_request", "invalid_request", "unauthorized", "unknown_model"]
+
+
+def test_workers_come_and_go(seen):
+    """Each worker tells once that it has started and once that it has stopped."""
+    for kind in ("optimizer.worker.started", "optimizer.worker.stopped"):
+        assert sorted(e["backend"] for e in seen.of(kind)) == ["alpha", "beta"]
+
+
+@pytest.mark.parametrize("command", [("optimizer_ops", "events"), ("optimizer_ops.event_monitor",)])
+def test_monitors(stack: Stack, command):
+    """`optimizer events` and the module of its own print matching events as JSON lines, and end after so many."""
+    stack.configure()
+    with Tap(stack.amqp_url, stack.prefix) as tap:
+        arguments = [sys.executable, "-m", *command, "optimizer.cache.*", "--json", "--count", "3"]
+        monitor = subprocess.Popen(
+            arguments, env=stack.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            assert "listening to optimizer.cache.*" in monitor.stderr.readline()
+            for number in range(10):
+                for kind in ("optimizer.cache.hit", "optimizer.retry"):
+                    tap.say(Event(v=1, type=kind, source="test", message=str(number)))
+            printed, errors = monitor.communicate(timeout=20)
+        finally:
+            monitor.kill()
+
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert (monitor.returncode, errors) == (0, "")
+    assert [(line["type"], line["message"]) for line in lines] == [("optimizer.cache.hit", str(i)) for i in range(3)]
+
+
+def test_monitor_for_people(stack: Stack):
+    """Without `--json` an event is one line with its type and what a person looks for."""
+    stack.configure()
+    with Tap(stack.amqp_url, stack.prefix) as tap:
+        running = stack.launch("monitor", "optimizer_ops", "events", "--count", "1")
+        wait_until(lambda: "listening to optimizer.*" in running.text(), "the monitor")
+        tap.say(Event(v=1, type="optimizer.retry", source="test", backend="alpha", message="next: beta"))
+        code = running.process.wait(20)
+
+    last = running.text().splitlines()[-1]
+    assert code == 0
+    assert all(words in last for words in ("retry", "backend=alpha", "message=next: beta"))
