@@ -68,10 +68,12 @@ class Outgoing:
         if self._channel.message_id_delivery_tag.get(name) == tag:
             del self._channel.message_id_delivery_tag[name]
 
-    def _closed(self, _: object) -> None:
+    def _closed(self, closing: "asyncio.Future[object]") -> None:
+        """Tell why, if the broker said so: it closes a channel over a message that it cannot take."""
+        reason = None if closing.cancelled() else closing.exception()
         for confirmation in self._unconfirmed:
             if not confirmation.done():
-                confirmation.set_exception(_closed())
+                confirmation.set_exception(reason if isinstance(reason, aiormq.exceptions.ChannelClosed) else _closed())
 
     def ack(self, tag: int) -> None:
         """Tell that a delivery has been handled."""

@@ -315,6 +315,8 @@ def _not_taken(error: BaseException, exchange: str, key: str) -> Unroutable | Re
     match error:
         case aiormq.exceptions.PublishError():
             return Unroutable(f"No queue is bound to {exchange} with the key {key}.")
+        case aiormq.exceptions.ChannelNotFoundEntity():
+            return Unroutable(f"The exchange {exchange} does not exist.")
         case aiormq.exceptions.DeliveryError():
             return Refused(f"The queue behind {key} is full.")
         case _:
