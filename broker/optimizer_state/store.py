@@ -111,15 +111,18 @@ class Store:
         return answers
 
     async def _pipeline(self, steps: Sequence[Step]) -> list[Any]:
-        await self._load({step.script for step in steps})
+        shas = await self._load({step.script for step in steps})
         async with self._redis.pipeline(transaction=False) as pipe:
             for step in steps:
-                pipe.evalsha(self._sha[step.script], 1, step.key, *step.arguments)
+                pipe.evalsha(shas[step.script], 1, step.key, *step.arguments)
             return list(await pipe.execute(raise_on_error=False))
 
-    async def _load(self, scripts: set[Script]) -> None:
-        for script in scripts - self._sha.keys():
-            self._sha[script] = str(await self._redis.script_load(_source(script)))
+    async def _load(self, scripts: set[Script]) -> dict[Script, str]:
+        # A copy: somebody else may find meanwhile that Redis has forgotten them all.
+        shas = dict(self._sha)
+        for script in scripts - shas.keys():
+            shas[script] = self._sha[script] = str(await self._redis.script_load(_source(script)))
+        return shas
 
     async def command(self, *words: str | int | bytes) -> Any:
         """Run one plain command.
