@@ -1,0 +1,208 @@
+"""Redis as the optimizer uses it: scripts that come back, a clear "away", bounded waiting, one clock for all."""
+
+import asyncio
+import time
+
+import pytest
+
+from optimizer_state.clock import FleetClock
+from optimizer_state.flights import Admission, Flights, Join, Lead
+from optimizer_state.store import RedisAway, Step, Store
+from optimizer_wire.messages import Waiter
+
+
+@pytest.fixture
+async def changes():
+    """What a store told about Redis: True for back, False for away."""
+    return []
+
+
+@pytest.fixture
+async def store(private_redis, changes):
+    """A store on a Redis that the test may break."""
+    store = Store(private_redis.url, "t", on_change=changes.append)
+    await store.synchronise_clock()
+    yield store
+    await store.close()
+
+
+def admission(store, name, fingerprint="f"):
+    deadline_ms = store.clock.now_ms() + 60_000
+    return Admission(fingerprint, Waiter(name, "q", deadline_ms, "agent", "tenant"), may_read=True)
+
+
+async def timed(work):
+    """How long something took, whether Redis was there or not."""
+    started = time.monotonic()
+    try:
+        await work
+    except RedisAway as error:
+        return time.monotonic() - started, str(error)
+    return time.monotonic() - started, ""
+
+
+async def until_back(store, within_s=5.0):
+    """Ask until Redis answers; returns how long that took."""
+    started = time.monotonic()
+    while time.monotonic() - started < within_s:
+        if not (await timed(store.command("PING")))[1]:
+            return time.monotonic() - started
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"Redis was not found again within {within_s:g} s")
+
+
+async def test_scripts_come_back(store, changes):
+    """After SCRIPT FLUSH, and after every further one, scripts run as if nothing had been, many at once too."""
+    flights = Flights(store)
+    for i in range(3):
+        await store.command("SCRIPT", "FLUSH")
+        batches = [
+            flights.admit([admission(store, f"{i}.{j}", f"f{i}"), admission(store, "x", f"g{i}")]) for j in range(5)
+        ]
+        admitted = [pair[0] for pair in await asyncio.gather(*batches)]
+        assert sorted(type(found).__name__ for found in admitted) == ["Join"] * 4 + ["Lead"]
+    assert changes == []
+
+
+async def test_one_bad_script_call(store, changes):
+    """A script that fails is an error for who called it, and Redis is not away for that; the others had run."""
+    await store.command("SET", "t:{bad}:flight", "no hash")
+    with pytest.raises(RedisAway, match="refused the script admit"):
+        await Flights(store).admit([admission(store, "a"), admission(store, "b", "bad")])
+
+    assert changes == []
+    assert isinstance((await Flights(store).admit([admission(store, "c")]))[0], Join)
+
+
+async def test_refused_command(store, changes):
+    """A command that Redis refuses says so; it is not away for that."""
+    with pytest.raises(RedisAway, match="refused a command"):
+        await store.command("NOSUCHCOMMAND")
+
+    assert changes == []
+    assert not store.away
+
+
+async def test_killed_and_started(private_redis, store, changes):
+    """A Redis that is gone is away at once and costs nobody time; it is found again within two seconds."""
+    await asyncio.to_thread(private_redis.kill)
+    first, _ = await timed(store.command("PING"))
+    later = [await timed(store.command("PING")) for _ in range(20)]
+
+    assert store.away
+    assert first < 0.5
+    assert sum(took for took, _ in later) < 0.3
+    assert all("away" in words or "does not answer" in words for _, words in later)
+    assert changes == [False]
+
+    await asyncio.to_thread(private_redis.start)
+    assert await until_back(store) < 2.0
+    assert changes == [False, True]
+    assert isinstance((await Flights(store).admit([admission(store, "a")]))[0], Lead | Join)
+
+
+async def test_frozen(private_redis, store, changes):
+    """A Redis that does not answer costs a caller at most a second once, and nothing after that; then it is back."""
+    await Flights(store).admit([admission(store, "a")])
+    private_redis.pause()
+    try:
+        took = [(await timed(Flights(store).admit([admission(store, str(i))])))[0] for i in range(30)]
+        assert store.away
+        assert max(took) < 1.0
+        assert sum(took) < 1.3
+    finally:
+        private_redis.resume()
+    await until_back(store)
+
+    assert changes == [False, True]
+
+
+async def test_frozen_with_many_callers(private_redis, store):
+    """A hundred callers at once do not queue up behind each other's timeouts: all have gone on within a second."""
+    await Flights(store).admit([admission(store, "a")])
+    private_redis.pause()
+    try:
+        calls = (timed(Flights(store).admit([admission(store, str(i))])) for i in range(100))
+        started = time.monotonic()
+        took = [took for took, _ in await asyncio.gather(*calls)]
+        assert max(took) < 1.2
+        assert time.monotonic() - started < 1.2
+    finally:
+        private_redis.resume()
+    await until_back(store)
+
+
+async def test_one_probe_while_frozen(private_redis, store):
+    """While Redis is frozen one caller at a time finds out whether it is back; the others do not wait at all."""
+    private_redis.pause()
+    try:
+        while not store.away:
+            await timed(store.command("PING"))
+        end = time.monotonic() + 2.5
+        slow = 0
+        while time.monotonic() < end:
+            took = await asyncio.gather(*(timed(store.command("PING")) for _ in range(10)))
+            slow += sum(spent > 0.1 for spent, _ in took)
+            await asyncio.sleep(0.05)
+        assert 1 <= slow <= 3
+    finally:
+        private_redis.resume()
+    await until_back(store)
+
+
+async def test_cancelled_caller(store):
+    """A caller that is cancelled does not leave its answer to the next one."""
+    for i in range(50):
+        asked = asyncio.ensure_future(store.command("ECHO", f"cancelled {i}"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        asked.cancel()
+        assert await store.command("ECHO", f"wanted {i}") == f"wanted {i}".encode()
+
+
+async def test_scripts_lost_with_the_memory(private_redis, store):
+    """A Redis that lost everything, its scripts too, is used again without a word."""
+    await Flights(store).admit([admission(store, "a")])
+    await asyncio.to_thread(private_redis.lose_data)
+    await until_back(store)
+
+    assert isinstance((await Flights(store).admit([admission(store, "b")]))[0], Lead)
+
+
+async def test_clock(store):
+    """Whatever the machine's own clock says, every store counts in Redis' time."""
+    wrong = FleetClock(wall=lambda: time.time() - 3_600)
+    store.clock = wrong
+    assert abs(await redis_ms(store) - wrong.now_ms()) > 3_000_000
+
+    await store.synchronise_clock()
+
+    assert abs(await redis_ms(store) - store.clock.now_ms()) <= 20
+
+
+async def redis_ms(store):
+    """Redis' time now, in milliseconds."""
+    seconds, microseconds = await store.command("TIME")
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+async def test_clock_without_redis(private_redis, store):
+    """While Redis is away the clock goes on from what it learned."""
+    before, started = store.clock.now_ms(), time.monotonic()
+    await asyncio.to_thread(private_redis.kill)
+    with pytest.raises(RedisAway):
+        await store.synchronise_clock()
+
+    assert store.clock.now_ms() - before == pytest.approx((time.monotonic() - started) * 1000, abs=5)
+
+
+async def test_never_reached():
+    """A Redis that was never there is away, with its address and without its password."""
+    changes = []
+    store = Store("redis://:secret@127.0.0.1:1/0", "t", on_change=changes.append)
+    with pytest.raises(RedisAway, match=r"redis://:\*\*\*@127\.0\.0\.1:1/0") as caught:
+        await store.run([Step("sweep", "t:{f}", (1,))])
+    await store.close()
+
+    assert "secret" not in str(caught.value)
+    assert changes == [False]
