@@ -18,11 +18,12 @@ import pytest
 from tests.support.servers import PrivateRabbitMQ, PrivateRedis
 
 from optimizer_ops.services.probe import amqp_problem, redis_problem
-from optimizer_ops.services.processes import wait_until
+from optimizer_ops.services.processes import port_is_free, wait_until
 from optimizer_ops.services.urls import DEFAULT_AMQP_URL, parse
 
 _CONTAINER_S = 120.0
 _CTL_S = 60.0
+_EPMD_PORT = 4369
 # The last of Redis's sixteen databases: a developer's own data is usually in the first.
 _LOCAL_REDIS_URL = "redis://127.0.0.1:6379/15"
 
@@ -99,8 +100,9 @@ def own_vhost(url: str) -> Iterator[str]:
 
 
 def _ctl(*words: str) -> bool:
-    # As another user than root the wrapper of Debian only prints what it may not do.
-    if os.geteuid() != 0 or shutil.which("rabbitmqctl") is None:
+    # As another user than root the wrapper of Debian only prints what it may not do; and where no system-wide broker
+    # runs, the tool would leave a port mapper behind that nobody stops.
+    if os.geteuid() != 0 or shutil.which("rabbitmqctl") is None or port_is_free(_EPMD_PORT):
         return False
     try:
         done = subprocess.run(["rabbitmqctl", "--quiet", *words], capture_output=True, check=False, timeout=_CTL_S)
