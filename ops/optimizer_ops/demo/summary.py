@@ -105,7 +105,7 @@ def _backends(result: Result) -> RenderableType:
     table = Table(box=SIMPLE_HEAD, padding=0, header_style="bright_black", show_edge=False)
     for name in ("backend", "fullest", "windows"):
         table.add_column(name, no_wrap=True)
-    for name in ("at once", "calls", "failed", "tokens", "cost"):
+    for name in ("at once", "calls", "fail", "tokens", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     for backend in result.backends:
         short_window, minute = (_use(use) for use in backend.windows)

@@ -25,8 +25,8 @@ def view() -> View:
     for record in records:
         score.cost_usd[record.backend.name] = 12.3456
         for seq in range(1234):
-            record.feed(Line("start", 1, seq, seq / 2, op="chat", question=echo_of(SKY.text), prompt_tokens=900))
-            record.feed(Line("end", 1, seq, seq / 2 + 1, status=429 if seq < 77 else 200, outcome="answered"))
+            record.feed(Line("start", 1, seq, seq / 3, op="chat", question=echo_of(SKY.text), prompt_tokens=900))
+            record.feed(Line("end", 1, seq, seq / 3 + 1, status=429 if seq < 77 else 200, outcome="answered"))
     return View(
         phase="waiting for the last answers",
         elapsed_s=31.0,
@@ -35,7 +35,7 @@ def view() -> View:
         score=score,
         records=records,
         running_workers={backend.name: backend.workers for backend in BACKENDS},
-        now=617.0,
+        now=411.0,
     )
 
 
