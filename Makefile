@@ -70,5 +70,5 @@ lock: install ## Lock versions again after a change of pyproject.toml (ARGS=--up
 	@.run/lock/bin/python requirements/lock.py $(ARGS)
 
 clean: ## Stop services started here and remove what was built.
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m optimizer_ops.services stop; fi
+	@if $(BIN)/python -c 'import optimizer_ops.services' 2>/dev/null; then $(BIN)/python -m optimizer_ops.services stop; fi
 	rm -rf $(VENV) .run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
