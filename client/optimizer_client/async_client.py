@@ -121,6 +121,11 @@ class AsyncOptimizer:
         return self._ready.is_set()
 
     @property
+    def instance(self) -> str:
+        """The name of this client among all: its reply queue ends with it."""
+        return self._instance
+
+    @property
     def in_flight(self) -> int:
         """How many requests have no answer yet."""
         return len(self._pending)

@@ -78,6 +78,9 @@ class ProcessSet:
                 # Ctrl-C is ours to pass on, in order.
                 start_new_session=True,
             )
+            if self._stopping:
+                # Asked to stop while this one was just being made.
+                _signal(process, signal.SIGTERM)
             if process.running.stdout is not None:
                 async for line in process.running.stdout:
                     self._report(f"{process.name:<22} {line.decode(errors='replace').rstrip()}")

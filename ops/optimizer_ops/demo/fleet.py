@@ -35,7 +35,7 @@ class Fleet:
     @property
     def reply_queues(self) -> list[str]:
         """The queues on which the agents await their replies; they outlive the agents by minutes."""
-        return [self._names.reply_queue(self._user, agent._instance) for agent in self._agents]  # noqa: SLF001
+        return [self._names.reply_queue(self._user, agent.instance) for agent in self._agents]
 
     async def connect(self) -> None:
         """Connect all agents.
