@@ -9,7 +9,6 @@ import math
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -19,13 +18,14 @@ from pika.adapters.select_connection import IOLoop  # type: ignore[import-untype
 from pika.exceptions import AMQPError  # type: ignore[import-untyped]
 
 from optimizer_client import failures
+from optimizer_client.inbox import Inbox
 from optimizer_client.link import Link, words
 from optimizer_client.pending import Entry, Pending
 from optimizer_client.reply import Reply, reply_from
 from optimizer_wire import messages
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.codec import decode
-from optimizer_wire.errors import InternalError, InvalidRequest, OptimizerError
+from optimizer_wire.errors import InvalidRequest, OptimizerError
 from optimizer_wire.ids import new_id
 from optimizer_wire.messages import CANCEL_TYPE, REQUEST_TYPE, Request
 from optimizer_wire.topology import Names
@@ -59,16 +59,16 @@ class IoThread:
         self._attempt = 0
         self._alarm: tuple[float, Any] | None = None
         self._why = f"the connection to RabbitMQ at {where} has not been made yet."
-        self._inbox: deque[Callable[[], None]] = deque()
-        self._inbox_lock = threading.RLock()
-        self._woken = self._closed = self._stopping = False
-        self._loop: Any = IOLoop()
+        self._inbox = Inbox()
+        self._stopping = False
+        self._loop: Any = None
         self._thread = threading.Thread(target=self._run, name="optimizer-client", daemon=True)
 
     # ── from any thread ──────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
         """Begin to connect."""
+        self._new_loop()
         self._thread.start()
 
     @property
@@ -85,31 +85,20 @@ class IoThread:
     def ask(self, request: Request, future: ReplyFuture) -> None:
         """Send a request; the future is resolved whatever happens."""
         asked_at = time.monotonic()
-        if not self._post(lambda: self._ask(request, future, asked_at)):
+        if not self._inbox.post(lambda: self._ask(request, future, asked_at)):
             fail(future, failures.closed_already(request.id))
 
     def withdraw(self, request_id: str) -> None:
         """Forget a request and tell the optimizer that nobody wants its answer any more."""
-        self._post(lambda: self._withdraw(request_id))
+        self._inbox.post(lambda: self._withdraw(request_id))
 
     def stop(self) -> None:
         """End the thread; what is unanswered gets `Cancelled`. May be called twice, and in a forked child."""
         if self._pid != os.getpid() or not self._thread.ident:
             return
-        self._post(self._shut_down)
+        self._inbox.post(self._shut_down)
         if not self.is_current:
             self._thread.join(JOIN_WITHIN_S)
-
-    def _post(self, work: Callable[[], None]) -> bool:
-        with self._inbox_lock:
-            if self._closed:
-                return False
-            self._inbox.append(work)
-            if self._woken:
-                return True
-            self._woken = True
-            self._loop.add_callback_threadsafe(self._work)
-        return True
 
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -119,9 +108,8 @@ class IoThread:
                 self._turn()
         finally:
             self._stopping = True
-            with self._inbox_lock:
-                self._closed = True
-            self._work()
+            self._inbox.close()
+            self._inbox.run()
             self._end_all()
 
     def _turn(self) -> None:
@@ -136,21 +124,19 @@ class IoThread:
             self._attempt += 1
         finally:
             self._link = self._alarm = None
-            with self._inbox_lock:
-                old, self._woken = self._loop, False
-                self._loop = old if self._stopping else IOLoop()
+            old = self._loop
+            if not self._stopping:
+                self._new_loop()
             old.close()
 
+    def _new_loop(self) -> None:
+        loop = self._loop = IOLoop()
+        self._inbox.wake_with(lambda: loop.add_callback_threadsafe(self._inbox.run))
+
     def _begin(self) -> None:
-        self._work()
+        self._inbox.run()
         self._connect()
         self._arm()
-
-    def _work(self) -> None:
-        with self._inbox_lock:
-            self._woken = False
-        while self._inbox:
-            self._inbox.popleft()()
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -267,9 +253,6 @@ class IoThread:
             reply = reply_from(wire)
         except OptimizerError as error:
             fail(entry.token, error)
-        except Exception as error:  # noqa: BLE001 one bad reply must not end the thread
-            _log.exception("A reply could not be understood.")
-            fail(entry.token, InternalError(f"The reply cannot be understood: {error}.", request_id=wire.id))
         else:
             with suppress(InvalidStateError):
                 entry.token.set_result(reply)

@@ -60,6 +60,9 @@ class Reply:
         return self.text
 
 
+_results = msgspec.msgpack.Decoder(dict[str, Any])
+
+
 def reply_from(wire: messages.Reply) -> Reply:
     """The answer in a reply that came over the wire.
 
@@ -67,9 +70,10 @@ def reply_from(wire: messages.Reply) -> Reply:
     """
     if wire.error is not None:
         raise error_from(wire.error, wire.id)
-    result = msgspec.msgpack.decode(wire.result)
-    if not isinstance(result, dict):
-        raise InternalError("The optimizer sent a reply without a result.", request_id=wire.id)
+    try:
+        result = _results.decode(wire.result)
+    except msgspec.MsgspecError as error:
+        raise InternalError("The optimizer sent a reply without a result.", request_id=wire.id) from error
     return Reply(
         id=wire.id,
         result=result,
