@@ -108,15 +108,15 @@ async def test_each_publish_with_a_confirm_is_told_its_own_end(session: Session,
 
 
 async def test_a_closed_channel_tells_everybody(session: Session):
-    """When the broker closes the channel, pending confirms are Unconfirmed and every later use is refused."""
+    """When the broker closes the channel over a missing exchange, all who wait hear it; every later use is refused."""
     channel = await session.channel(confirms=True)
     told: list[object] = []
     channel.publish_watched("no such exchange", "", b"", about("watched"), told.append)
-    with pytest.raises(Unconfirmed):
+    with pytest.raises(Unroutable):
         await channel.publish_confirmed("no such exchange", "", b"", about("awaited"))
 
     await asyncio.wait_for(session.lost.wait(), 5)
-    assert [type(error) for error in told] == [Unconfirmed]
+    assert [type(error) for error in told] == [Unroutable]
     with pytest.raises(BrokerUnavailable):
         await channel.publish("", "key", b"", about("late"))
     with pytest.raises(BrokerUnavailable):
