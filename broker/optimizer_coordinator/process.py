@@ -6,7 +6,7 @@ from contextlib import suppress
 from optimizer_config.model import Config
 from optimizer_coordinator.coordinator import Coordinator
 from optimizer_service.health import AdminServer, PortTaken, Readiness
-from optimizer_service.lifetime import EXIT_CONFIG, every, keep_session, stop_on_signals
+from optimizer_service.lifetime import EXIT_CONFIG, every, keep_session, stop_on_signals, what_to_do
 from optimizer_service.logs import logger
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Store
@@ -48,7 +48,7 @@ async def serve(config: Config, *, admin_host: str = "127.0.0.1", admin_port: in
     try:
         await keep_session(config.amqp_url, f"optimizer coordinator {instance}", coordinator.serve, stop, log)
     except TopologyDiffers as error:
-        log.error("cannot start", reason=_advice(error))
+        log.error("cannot start", reason=what_to_do(error))
         return EXIT_CONFIG
     finally:
         for task in background:
@@ -65,7 +65,3 @@ def _sweeper(flights: Flights):  # type: ignore[no-untyped-def]  # noqa: ANN202
             await flights.sweep()
 
     return sweep
-
-
-def _advice(error: TopologyDiffers) -> str:
-    return f"{error} Delete that queue or exchange, or set OPTIMIZER_PREFIX to use other names."

@@ -11,7 +11,7 @@ from typing import Any
 
 from optimizer_service.logs import Logger
 from optimizer_wire.backoff import backoff_s
-from optimizer_wire.session import BrokerUnavailable, Session
+from optimizer_wire.session import BrokerUnavailable, Session, TopologyDiffers
 
 EXIT_UNAVAILABLE = 69
 EXIT_INTERNAL = 70
@@ -66,6 +66,11 @@ async def keep_session(
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), backoff_s(attempt))
         attempt += 1
+
+
+def what_to_do(error: TopologyDiffers) -> str:
+    """Why a process cannot start on this broker, and the ways out."""
+    return f"{error} Delete that queue or exchange, or set OPTIMIZER_PREFIX to use other names."
 
 
 async def first_of(*events: asyncio.Event) -> None:

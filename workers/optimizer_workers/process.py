@@ -9,7 +9,7 @@ from optimizer_config.credentials import Secret, api_key
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend, Config
 from optimizer_service.health import AdminServer, PortTaken, Readiness
-from optimizer_service.lifetime import EXIT_CONFIG, keep_session, stop_on_signals
+from optimizer_service.lifetime import EXIT_CONFIG, keep_session, stop_on_signals, what_to_do
 from optimizer_service.logs import logger
 from optimizer_state.budget import Budget
 from optimizer_state.flights import Flights
@@ -56,7 +56,10 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
         try:
             log.info("admin", url=await admin.start())
             await keep_session(config.amqp_url, f"optimizer worker {backend.name} {instance}", worker.serve, stop, log)
-        except (PortTaken, TopologyDiffers) as error:
+        except TopologyDiffers as error:
+            log.error("cannot start", reason=what_to_do(error))
+            return EXIT_CONFIG
+        except PortTaken as error:
             log.error("cannot start", reason=str(error))
             return EXIT_CONFIG
         finally:
