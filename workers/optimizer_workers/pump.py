@@ -22,6 +22,7 @@ from optimizer_workers.scheduler import Scheduler
 
 LONGEST_LOOK_S = 1.0
 TELL_WAIT_MS = 1_000
+RESERVED_AT_ONCE = 16
 # Waits that say nothing about the backend: it is busy, or this Redis is being told what was used.
 _ORDINARY = frozenset({"restored", "concurrency"})
 
@@ -74,7 +75,8 @@ class Pump:
         while True:
             HELD.labels(self._backend.name).set(len(self._scheduler))
             now_ms = self._clock.now_ms()
-            job = self._scheduler.next(now_ms) if len(self.running) < self._backend.concurrency else None
+            free = self._backend.concurrency - len(self.running)
+            job = self._scheduler.next(now_ms) if free > 0 else None
             if job is None:
                 await self._change(self._scheduler.wakes_in_ms(now_ms))
             elif job.look_first:
@@ -82,21 +84,29 @@ class Pump:
                 self._scheduler.remove(job)
                 self.spawn(self._run(job, None))
             else:
-                await self._begin_next()
+                await self._begin(min(free, self._scheduler.ready(now_ms), RESERVED_AT_ONCE))
 
-    async def _begin_next(self) -> None:
-        verdict = await self._budget.reserve(new_id())
-        if isinstance(verdict, Wait):
-            await self._tell_waiting(verdict)
-            await asyncio.sleep(min(max(verdict.ms, 1) / 1000, LONGEST_LOOK_S))
+    async def _begin(self, count: int) -> None:
+        """Reserve budget for some calls in one round trip, and begin as many as were granted."""
+        verdicts = await asyncio.gather(*(self._budget.reserve(new_id()) for _ in range(count)))
+        waits = [verdict for verdict in verdicts if isinstance(verdict, Wait)]
+        for verdict in verdicts:
+            if isinstance(verdict, Grant):
+                await self._begin_one(verdict)
+        if len(waits) < len(verdicts):
+            self._waiting_told = False
             return
-        self._waiting_told = False
-        # Something more pressing may have come meanwhile.
+        shortest = min(waits, key=lambda wait: wait.ms)
+        await self._tell_waiting(shortest)
+        await asyncio.sleep(min(max(shortest.ms, 1) / 1000, LONGEST_LOOK_S))
+
+    async def _begin_one(self, grant: Grant) -> None:
+        # Something more pressing may have come meanwhile, or what was held has expired.
         job = self._scheduler.pop(self._clock.now_ms())
         if job is None:
-            await self._budget.settle(verdict, written_ago_ms=None)
+            await self._budget.settle(grant, written_ago_ms=None)
         else:
-            self.spawn(self._run(job, verdict))
+            self.spawn(self._run(job, grant))
 
     async def _change(self, in_ms: int | None) -> None:
         """Wait until something changed, or for so long."""

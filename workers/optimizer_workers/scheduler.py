@@ -25,6 +25,10 @@ class Scheduler:
         ready = (job for job in self._jobs if job.not_before_ms <= now_ms)
         return min(ready, key=_order, default=None)
 
+    def ready(self, now_ms: int) -> int:
+        """How many calls could begin now."""
+        return sum(1 for job in self._jobs if job.not_before_ms <= now_ms)
+
     def pop(self, now_ms: int) -> Job | None:
         """Take the call to begin now."""
         job = self.next(now_ms)
