@@ -99,6 +99,13 @@ class Channel:
         except _LOST as error:
             raise BrokerUnavailable(_words(error)) from error
 
+    async def delete_queue(self, name: str) -> None:
+        """Delete a queue with all that is in it; none of this name is fine."""
+        try:
+            await self._channel.queue_delete(name)
+        except _LOST as error:
+            raise BrokerUnavailable(_words(error)) from error
+
     async def bind(self, queue: str, exchange: str, key: str) -> None:
         """Bind a queue to an exchange."""
         try:

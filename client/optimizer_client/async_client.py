@@ -39,6 +39,8 @@ from optimizer_wire.session import (
 )
 from optimizer_wire.topology import Names, reply_queue
 
+LEAVE_S = 2.0
+
 _Future = asyncio.Future[messages.Reply]
 
 _log = logging.getLogger("optimizer_client")
@@ -93,12 +95,14 @@ class AsyncOptimizer:
         return self
 
     async def close(self) -> None:
-        """Close the connection; whatever is unanswered raises `Cancelled`."""
+        """Close the connection; whatever is unanswered raises `Cancelled`, and the optimizer is told so."""
         self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
-        for entry in self._pending.clear():
+        unanswered = self._pending.clear()
+        for entry in unanswered:
             _fail(entry, failures.client_closed(entry.request.id))
+        await self._take_leave(unanswered)
         tasks = [*self._background, *([self._keeper] if self._keeper else [])]
         self._keeper = None
         for task in tasks:
@@ -106,6 +110,16 @@ class AsyncOptimizer:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._direct is not None:
             await self._direct.close()
+
+    async def _take_leave(self, unanswered: list[Entry[_Future]]) -> None:
+        """Cancel what nobody waits for any more, and leave no reply queue behind; both within two seconds."""
+        session, channel = self._session, self._channel
+        if session is None or channel is None:
+            return
+        with suppress(TimeoutError, BrokerUnavailable):
+            async with asyncio.timeout(LEAVE_S):
+                await asyncio.gather(*(self._tell_cancelled(entry) for entry in unanswered))
+                await channel.delete_queue(self._names.reply_queue(session.user, self._instance))
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -231,3 +231,19 @@ async def test_a_reply_queue_that_somebody_deleted_is_declared_again(optimizer, 
     channel.queue_delete(fake.seen[0].properties.reply_to)
 
     assert (await asyncio.wait_for(asked, SOON_S)).text == "re: second queue"
+
+
+async def test_closing_leaves_nothing_behind(amqp_url, prefix, fake, channel):
+    """`close` tells the optimizer what nobody waits for any more, and deletes the reply queue."""
+    optimizer = AsyncOptimizer("agent", url=amqp_url, prefix=prefix)
+    waiting = asyncio.ensure_future(optimizer.chat("silence", request_id="left"))
+    await until(lambda: fake.seen)
+    queue = fake.seen[0].properties.reply_to
+
+    await optimizer.close()
+
+    with pytest.raises(Cancelled):
+        await waiting
+    await until(lambda: fake.cancelled == ["left"])
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
+        channel.queue_declare(queue, passive=True)
