@@ -103,8 +103,12 @@ class AsyncOptimizer:
         for entry in unanswered:
             _fail(entry, failures.client_closed(entry.request.id))
         await self._take_leave(unanswered)
-        tasks = [*self._background, *([self._keeper] if self._keeper else [])]
-        self._keeper = None
+        keeper, self._keeper = self._keeper, None
+        if self._session is not None and keeper is not None:
+            # It closes the session itself: cancelled in the middle of that, aiormq complains.
+            self._session.lost.set()
+            await asyncio.wait({keeper}, timeout=LEAVE_S)
+        tasks = [*self._background, *([keeper] if keeper else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -311,7 +315,7 @@ class AsyncOptimizer:
 
     async def _keep(self) -> None:
         attempt = 0
-        while True:
+        while not self._closed:
             try:
                 async with await Session.open(self._url, f"optimizer agent {self.agent}") as session:
                     await self._serve(session)
@@ -325,8 +329,9 @@ class AsyncOptimizer:
             finally:
                 self._ready.clear()
                 self._channel = self._session = None
-            await asyncio.sleep(backoff_s(attempt, cap_s=5.0))
-            attempt += 1
+            if not self._closed:
+                await asyncio.sleep(backoff_s(attempt, cap_s=5.0))
+                attempt += 1
 
     async def _serve(self, session: Session) -> None:
         """Consume replies on one session until it is lost; send again what was unanswered."""
