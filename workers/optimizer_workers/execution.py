@@ -10,6 +10,8 @@
 Redis away: the call is made without a flight, and the waiter that it carries is answered.
 """
 
+from contextlib import suppress
+
 import msgspec
 
 from optimizer_backends.result import CallResult
@@ -19,6 +21,7 @@ from optimizer_state.flights import Answer, Begun, Completed, Flights
 from optimizer_state.store import RedisAway
 from optimizer_wire.errors import CODES, InternalError, OptimizerError
 from optimizer_wire.messages import Source, Waiter
+from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.desk import Desk
 from optimizer_workers.job import Job
 from optimizer_workers.metrics import WAIT_SECONDS
@@ -44,7 +47,8 @@ class Execution:
         if begun is None or begun.verdict == "run":
             grant = grant or await self._desk.reserve(job)
             if grant is None:
-                await self._desk.ack(job)
+                # Nobody waits, or Redis has forgotten that somebody does: to begin again tells which.
+                self._desk.hold(job, 0)
                 return
             WAIT_SECONDS.labels(self._upstream.backend.name).observe(self._waited_s(job))
             await self._call(job, grant, fly=begun is not None)
@@ -77,7 +81,11 @@ class Execution:
 
     async def _call(self, job: Job, grant: Grant, *, fly: bool) -> None:
         while True:
-            await self._reporter.started(self._desk.outbox, job)
+            try:
+                await self._reporter.started(self._desk.outbox, job)
+            except BrokerUnavailable:
+                await self._upstream.refund(grant)
+                raise
             finding = await self._upstream.call(job, grant, fly=fly, left_s=self._left_s(job))
             if finding.abandoned:
                 await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
@@ -91,7 +99,7 @@ class Execution:
                 return
             next_grant = await self._repeat(job, again)
             if next_grant is None:
-                await self._desk.ack(job)
+                self._desk.hold(job, 0)
                 return
             grant = next_grant
 
@@ -117,6 +125,8 @@ class Execution:
             pause_s = throttle_pause_s(self._throttled_in_a_row, result.retry_after_s)
             await self._desk.block(pause_s)
             await self._reporter.throttled(self._desk.outbox, job, finding, pause_s)
+        if fly:
+            await self._wait_for_the_last(job)
         step = self._step(job, result, further=job.further)
         if isinstance(step, Failover):
             if await self._fail_over(job, finding, fly=fly):
@@ -128,6 +138,12 @@ class Execution:
             return step
         await self._give_up(job, finding, fly=fly)
         return None
+
+    async def _wait_for_the_last(self, job: Job) -> None:
+        """Others may wait for longer than the one that the call carries."""
+        with suppress(RedisAway):
+            latest_ms = await self._flights.latest_deadline(job.call)
+            job.deadline_ms = max(job.deadline_ms, latest_ms or 0)
 
     def _step(self, job: Job, result: CallResult, *, further: bool) -> Failover | Again | GiveUp:
         return after_failure(

@@ -1,0 +1,75 @@
+"""Things break at awkward moments, and requests meet in awkward ways: every one is answered all the same."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+import redis
+from tests.support.fleet import clients, echo
+from tests.support.stack import Stack, wait_until
+from tests.support.tcp_proxy import TcpProxy
+
+from optimizer_client import DeadlineExceeded
+from optimizer_ops.services.urls import parse
+
+
+def forget_everything(url: str) -> None:
+    """FLUSHALL."""
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+
+
+async def test_connection_lost_before_a_repetition(stack: Stack):
+    """A worker that has lost its connection when a call is to be made again gives the call's reservation back."""
+    sim = stack.simulate("alpha", {"fail": [503]}, limits={"concurrency": 1})
+    stack.configure()
+    broker = parse(stack.amqp_url)
+    with TcpProxy(broker.host, broker.port) as proxy:
+        url = stack.amqp_url.replace(f"{broker.host}:{broker.port}", f"127.0.0.1:{proxy.port}")
+        stack.ready(stack.coordinator(), stack.worker("alpha", OPTIMIZER_AMQP_URL=url))
+        async with AsyncExitStack() as pool:
+            (client,) = await clients(stack, pool, 1)
+            first = asyncio.ensure_future(client.chat("first", timeout=40))
+            await asyncio.to_thread(wait_until, sim.calls, "the first call")
+            proxy.swallow(on=True)
+            proxy.cut()
+            await asyncio.sleep(2.5)
+            proxy.swallow(on=False)
+            proxy.cut()
+
+            other = await client.chat("other", timeout=12)
+
+            assert other.text.startswith(echo("other"))
+            assert (await first).text.startswith(echo("first"))
+
+
+async def test_redis_forgets_a_call_that_waits_to_be_repeated(stack: Stack, private_redis):
+    """FLUSHALL while a failed call pauses: the call is made again, without waiting for its client's resubmission."""
+    stack.redis_url = private_redis.url
+    sim = stack.simulate("alpha", {"fail": [503]})
+    stack.start()
+    async with AsyncExitStack() as pool:
+        (client,) = await clients(stack, pool, 1)
+        asked = asyncio.ensure_future(client.chat("again", timeout=40))
+        await asyncio.to_thread(wait_until, sim.calls, "the first call")
+        forget_everything(private_redis.url)
+        reply = await asyncio.wait_for(asked, 10)
+
+    assert reply.text.startswith(echo("again"))
+    assert len(sim.calls()) == 2
+
+
+async def test_leader_leaves_before_a_later_waiter(stack: Stack):
+    """A call fails when its leader has no time left for another: it is repeated for those who have."""
+    sim = stack.simulate("alpha", {"fail": [503, 503]})
+    stack.start()
+    async with AsyncExitStack() as pool:
+        one, other = await clients(stack, pool, 2)
+        leader = asyncio.ensure_future(one.chat("the same", timeout=2.5))
+        await asyncio.to_thread(wait_until, sim.calls, "the first call")
+        reply = await other.chat("the same", timeout=30)
+        with pytest.raises(DeadlineExceeded):
+            await leader
+
+    assert reply.text.startswith(echo("the same"))
+    assert len(sim.calls()) == 3
