@@ -5,7 +5,7 @@
     optimizer.requests ─► inbox ─► receive ─► admit (one round trip) ─┬─ hit, known ─► reply, ack
                                       │                               ├─ join ───────► (publish again,) ack
                                       │                               ├─ lead ───────► publish the call, ack
-                                      └─ not understood ─► reply error, reject        └─ gone ─► ack
+                                      └─ not understood ─► reply error, reject        └─ gone ─► reply error, ack
                                                            (kept in optimizer.dead)
 
 A reply is published on the request's channel before the request's ack: the broker handles a channel in order, so that a
@@ -29,7 +29,7 @@ from optimizer_service.outbox import Outbox
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Admitted, Flights, Gone, Hit, Join, Known, Lead
 from optimizer_state.store import RedisAway
-from optimizer_wire.errors import OptimizerError
+from optimizer_wire.errors import Cancelled, DeadlineExceeded, OptimizerError
 from optimizer_wire.session import BrokerUnavailable, Channel, Session, delivery_of
 from optimizer_wire.topology import Names
 
@@ -147,8 +147,10 @@ class Stage:
                 REQUESTS.labels("known").inc()
                 await self._speaker.answer(answer, (intake.waiter,))
                 await self._ack(message)
-            case Gone():
+            case Gone(why):
                 REQUESTS.labels("gone").inc()
+                # A late copy, whose sender drops this; or its sender asks anew under the old id, and waits.
+                await self._speaker.failed(intake, _ended(why), (intake.waiter,))
                 await self._ack(message)
             case Join(flight, number, publish_again):
                 REQUESTS.labels("joined").inc()
@@ -192,6 +194,12 @@ class Stage:
         task = asyncio.ensure_future(work)
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
+
+
+def _ended(why: str) -> OptimizerError:
+    if why == "cancelled":
+        return Cancelled("The request of this id was cancelled; ask again under another id.")
+    return DeadlineExceeded("The deadline of the request of this id has passed; ask again under another id.")
 
 
 def _tag(message: DeliveredMessage) -> int:

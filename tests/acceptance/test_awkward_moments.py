@@ -1,6 +1,7 @@
 """Things break at awkward moments, and requests meet in awkward ways: every one is answered all the same."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 
 import pytest
@@ -9,7 +10,7 @@ from tests.support.fleet import clients, echo
 from tests.support.stack import Stack, wait_until
 from tests.support.tcp_proxy import TcpProxy
 
-from optimizer_client import DeadlineExceeded
+from optimizer_client import Cancelled, DeadlineExceeded
 from optimizer_ops.services.urls import parse
 
 
@@ -73,3 +74,29 @@ async def test_leader_leaves_before_a_later_waiter(stack: Stack):
 
     assert reply.text.startswith(echo("the same"))
     assert len(sim.calls()) == 3
+
+
+async def test_id_of_a_request_that_ended_is_told(stack: Stack):
+    """Asking again under the id of a request that was cancelled or expired ends at once, not at the deadline."""
+    stack.simulate("alpha", limits={"few": {"count": 1, "per_s": 30.0}})
+    stack.start()
+    async with AsyncExitStack() as pool:
+        (client,) = await clients(stack, pool, 1)
+        await client.chat("first", timeout=20)
+        waiting = asyncio.ensure_future(client.chat("cancelled", request_id="one", timeout=20))
+        await asyncio.sleep(0.5)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises(DeadlineExceeded):
+            await client.chat("expired", request_id="two", timeout=0.5)
+        await asyncio.sleep(1.5)
+
+        started = time.monotonic()
+        with pytest.raises(Cancelled):
+            await client.chat("cancelled", request_id="one", timeout=10)
+        with pytest.raises(DeadlineExceeded):
+            await client.chat("expired", request_id="two", timeout=10)
+        took_s = time.monotonic() - started
+
+    assert took_s < 5
