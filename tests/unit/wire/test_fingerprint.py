@@ -194,6 +194,19 @@ def test_scopes_cannot_imitate_each_other(one, other):
     assert (name_one == name_other) is (meaning_one == meaning_other)
 
 
+def test_names_do_not_run_into_each_other():
+    """Moving a letter from one name to its neighbour makes another name."""
+    agents = CachePolicy(scope="agent")
+
+    assert name(tenant="ab", agent="c", cache=agents) != name(tenant="a", agent="bc", cache=agents)
+    assert name(tenant="ab", cache=CachePolicy(namespace="c")) != name(tenant="a", cache=CachePolicy(namespace="bc"))
+    assert name(cache=CachePolicy(namespace="chat")) != name(
+        cache=CachePolicy(namespace=""), op="chat", model="chatauto"
+    )
+    ids = lone_fingerprint(Request(1, "ab", "c", {}), "t"), lone_fingerprint(Request(1, "b", "ca", {}), "t")
+    assert ids[0] != ids[1]
+
+
 @settings(max_examples=200, deadline=None)
 @given(crafty.filter(bool), crafty.filter(bool), crafty, crafty.filter(bool), crafty.filter(bool), crafty)
 def test_lone_requests_meet_nobody(id_one, agent_one, tenant_one, id_other, agent_other, tenant_other):
