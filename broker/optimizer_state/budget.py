@@ -23,10 +23,9 @@ RESTORE_GRACE_MS = 600
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A reservation that was granted. `reported`: whether Redis knows it."""
+    """A reservation that was granted."""
 
     reservation: str
-    reported: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,9 @@ class Budget:
         self._amounts = {window.name: 1 for window in self._windows}
         self._own = OwnUse(self._windows)
         self._flying: set[str] = set()
+        # Of these, the ones that were granted without Redis; and those that ended without Redis, which may hold them.
+        self._alone: set[str] = set()
+        self._ghosts: set[str] = set()
         self._must_report = False
         self._restoring = asyncio.Lock()
         self.workers_seen = 1
@@ -68,6 +70,8 @@ class Budget:
             try:
                 return await self._reserve(reservation)
             except RedisAway:
+                # It may have been done, and only its answer was lost.
+                self._ghosts.add(reservation)
                 self._must_report = True
         elif await self.restore():
             return Wait(1, "restored")
@@ -83,7 +87,7 @@ class Budget:
         if reply[0] == b"wait":
             return Wait(int(reply[1]), reply[2].decode())
         self._hold(reservation)
-        return Grant(reservation, reported=True)
+        return Grant(reservation)
 
     def _reserve_alone(self, reservation: str) -> Grant | Wait:
         share = max(1, self._concurrency // max(1, self.workers_seen))
@@ -93,10 +97,12 @@ class Budget:
         if wait_ms:
             return Wait(wait_ms, "own share")
         self._hold(reservation)
-        return Grant(reservation, reported=False)
+        self._alone.add(reservation)
+        return Grant(reservation)
 
     def _hold(self, reservation: str) -> None:
         self._flying.add(reservation)
+        self._ghosts.discard(reservation)
         self._own.hold(reservation, dict(self._amounts))
 
     async def settle(self, grant: Grant, *, written_ago_ms: float | None) -> None:
@@ -104,14 +110,17 @@ class Budget:
         self._flying.discard(grant.reservation)
         counts_ago_ms = None if written_ago_ms is None else round(written_ago_ms) - ARRIVAL_MARGIN_MS
         reported = False
-        if grant.reported:
+        if grant.reservation in self._alone:
+            self._alone.discard(grant.reservation)
+            self._ghosts.add(grant.reservation)
+        else:
             ago = "unsent" if counts_ago_ms is None else counts_ago_ms
             try:
                 reply = (await self._store.run([Step("settle", self._key, (grant.reservation, ago))]))[0]
                 # Not found: Redis lost it, or the lease ran out and it has been counted then.
                 reported = int(reply[1]) == 1
             except RedisAway:
-                self._must_report = True
+                self._ghosts.add(grant.reservation)
         now_ms = self._store.clock.now_ms()
         counts_at = None if counts_ago_ms is None else now_ms - counts_ago_ms
         self._own.settle(grant.reservation, counts_at, reported=reported)
@@ -140,16 +149,22 @@ class Budget:
 
     async def _restore(self) -> None:
         async with self._restoring:
-            now_ms = self._store.clock.now_ms()
-            slots = self._own.slots(now_ms)
+            slots = self._own.slots(self._store.clock.now_ms())
+            alone, ghosts = set(self._alone), set(self._ghosts)
             arguments: Sequence[str | int] = (
                 self._worker,
                 LEASE_MS,
                 RESTORE_GRACE_MS,
                 len(slots),
                 *(part for slot in slots for part in (slot.limit, slot.index, slot.amount, slot.unreported)),
-                *(str(part) for holding in self._own.flying() for part in holding),
+                *(str(part) for held in self._own.flying() for part in (*held, int(held[0] in alone))),
             )
-            await self._store.run([Step("restore", self._key, arguments)])
-            self._own.reported()
-            self._must_report = False
+            # What ghosts used is among the slots by now.
+            given_back = [Step("settle", self._key, (ghost, "unsent")) for ghost in ghosts]
+            await self._store.run([Step("restore", self._key, arguments), *given_back])
+            self._own.reported(slots)
+            self._alone -= alone
+            self._ghosts -= ghosts
+            # Whatever came up meanwhile is told next time.
+            left = any(slot.unreported for slot in self._own.slots(self._store.clock.now_ms()))
+            self._must_report = bool(left or self._alone or self._ghosts)

@@ -59,11 +59,11 @@ class OwnUse:
             slot[0] += amount
             slot[1] += 0 if reported else amount
 
-    def reported(self) -> None:
-        """Redis knows everything now."""
-        for slots in self._slots.values():
-            for slot in slots.values():
-                slot[1] = 0
+    def reported(self, told: Iterable[Slot]) -> None:
+        """Redis has been told these slots; what was used since is still to be told."""
+        for each in told:
+            if slot := self._slots[each.limit].get(each.index):
+                slot[1] -= each.unreported
 
     def slots(self, now_ms: float) -> list[Slot]:
         """All slots that still count."""

@@ -100,3 +100,22 @@ async def test_id_of_a_request_that_ended_is_told(stack: Stack):
         took_s = time.monotonic() - started
 
     assert took_s < 5
+
+
+async def test_calls_in_flight_while_redis_is_frozen(stack: Stack, private_redis):
+    """Calls that end while Redis is frozen hold no part of the budget once it is back."""
+    stack.redis_url = private_redis.url
+    sim = stack.simulate("alpha", {"latency": {"base_s": 1.0}}, limits={"concurrency": 4})
+    stack.start()
+    async with AsyncExitStack() as pool:
+        (client,) = await clients(stack, pool, 1)
+        asked = [asyncio.ensure_future(client.chat(f"q{i}", timeout=30)) for i in range(4)]
+        await asyncio.to_thread(wait_until, lambda: len(sim.calls()) == 4, "all calls")
+        await asyncio.to_thread(private_redis.pause)
+        await asyncio.gather(*asked)
+        await asyncio.to_thread(private_redis.resume)
+        await asyncio.sleep(2)
+
+        reply = await client.chat("afterwards", timeout=10)
+
+    assert reply.text.startswith(echo("afterwards"))

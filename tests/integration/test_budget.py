@@ -185,3 +185,49 @@ async def test_use_during_an_outage_is_charged_afterwards(store, prefix):
     verdicts = [await other.reserve(f"o{i}") for i in range(2)]
 
     assert [isinstance(verdict, Grant) for verdict in verdicts] == [True, False]
+
+
+async def without_redis(budget, prefix):
+    """Take Redis away from a worker; returns what brings it back."""
+    real, budget._store = budget._store, Store("redis://127.0.0.1:1/0", prefix)
+    await budget.reserve("notices")  # and may be granted
+
+    async def back():
+        await budget._store.close()
+        budget._store = real
+        await budget.restore()
+
+    return back
+
+
+async def test_calls_in_flight_after_an_outage_are_held(store, prefix):
+    """Calls that a worker began while Redis was away, and that still run when it is back, take their part of it."""
+    budget, other = await worker(store, count=4), await worker(store, "w2", count=4)
+    back = await without_redis(budget, prefix)
+    grants = [await budget.reserve(f"r{i}") for i in range(2)]
+    await back()
+
+    during = [await other.reserve(f"o{i}") for i in range(2)]
+    for grant in grants:
+        await budget.settle(grant, written_ago_ms=1)
+    await budget.restore()
+    afterwards = await other.reserve("afterwards")
+
+    assert all(isinstance(grant, Grant) for grant in grants)
+    assert [isinstance(verdict, Grant) for verdict in during] == [True, False]
+    assert isinstance(afterwards, Wait)
+    assert await store.command("HGETALL", f"{store.prefix}:{{backend:b}}:flying") == {b"rpm": b"2"}
+
+
+async def test_calls_that_ended_in_an_outage_are_not_held(store, prefix):
+    """A call that ended while Redis was away is counted, and holds no slot once Redis is back."""
+    budget = await worker(store, count=3, concurrency=1)
+    grant = await budget.reserve("before")
+    back = await without_redis(budget, prefix)
+    await budget.settle(grant, written_ago_ms=1)
+    await back()
+
+    assert isinstance(await budget.reserve("after"), Grant)
+    key = f"{store.prefix}:{{backend:b}}"
+    assert await store.command("ZRANGE", f"{key}:leases", 0, -1) == [b"after"]
+    assert await store.command("HVALS", f"{key}:window:rpm") == [b"1"]

@@ -115,8 +115,10 @@ def test_what_redis_must_be_told():
 
     assert use.slots(3_000) == [Slot("w", 2, 3, 2)]
     assert list(use.flying()) == [("d", "w", 1_000.0, 1)]
-    use.reported()
-    assert use.slots(3_000) == [Slot("w", 2, 3, 0)]
+    told = use.slots(3_000)
+    use.settle("d", 2_500, reported=False)
+    use.reported(told)
+    assert use.slots(3_000) == [Slot("w", 2, 4, 1)]
 
 
 @pytest.mark.parametrize(("now_ms", "counts"), [(62_999, True), (63_000, False)])

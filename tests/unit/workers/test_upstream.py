@@ -15,7 +15,7 @@ from optimizer_wire.messages import NO_RESULT, VERSION, Call, Hop, Reply, Usage,
 from optimizer_workers.job import Job
 from optimizer_workers.upstream import MAX_RESULT_BYTES, Upstream, answer_of
 
-GRANT = Grant("g", reported=True)
+GRANT = Grant("g")
 WAITER = Waiter("r", "q", 99_000, "agent", "tenant")
 
 
