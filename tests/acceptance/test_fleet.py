@@ -157,6 +157,32 @@ async def test_last_backend_is_retried(stack: Stack):
     assert at[2] - at[1] >= 2.0
 
 
+async def test_used_up_budget_moves_calls_on(stack: Stack):
+    """Requests beyond the first backend's budget do not wait for it to the deadline: the next of the route answers."""
+    first = stack.simulate("alpha", limits={"rpm": 5, "concurrency": 8})
+    second = stack.simulate("beta", limits={"rpm": 60, "concurrency": 8})
+    stack.start(coordinators=2)
+    async with AsyncExitStack() as pool:
+        (client,) = await clients(stack, pool, 1)
+        replies = await asyncio.gather(*(client.chat(f"q{i}", timeout=20) for i in range(28)))
+
+    assert [reply.text.startswith(echo(f"q{i}")) for i, reply in enumerate(replies)] == [True] * 28
+    assert len(first.calls()) <= 5
+    assert len(first.calls()) + len(second.calls()) == 28
+
+
+async def test_busy_backend_moves_calls_on(stack: Stack):
+    """Requests held behind the slow calls of a busy backend go to an idle one of their route."""
+    stack.simulate("alpha", {"latency": {"base_s": 6.0}}, concurrency=1)
+    stack.simulate("beta")
+    stack.start()
+    async with AsyncExitStack() as pool:
+        (client,) = await clients(stack, pool, 1)
+        replies = await asyncio.gather(*(client.chat(f"q{i}", timeout=30) for i in range(10)))
+
+    assert sorted(reply.backend for reply in replies) == ["alpha"] + ["beta"] * 9
+
+
 async def test_hopeless_call_ends_with_its_error(stack: Stack):
     """A call that the backend refuses for good ends at once with a typed error, for everybody who waits."""
     stack.simulate("alpha", {"latency": {"base_s": 0.2}, "fail": [400]})

@@ -21,6 +21,7 @@ class Job:
     deadline_ms: int
     look_first: bool = False
     not_before_ms: int = 0
+    held_since_ms: int = 0
     attempts: int = 0
     retries: int = 0
     owner: str = field(default_factory=new_id)

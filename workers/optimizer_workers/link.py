@@ -10,11 +10,16 @@ from optimizer_workers.job import Job
 
 
 class Link:
-    """The present session and its channels. `stage` counts sessions: a delivery can be acked only on its own."""
+    """The present session and its channels.
+
+    `stage` counts sessions: a delivery can be acked only on its own. `alive` are the backends with a live worker, None
+    while nobody knows.
+    """
 
     def __init__(self, names: Names, clock: FleetClock) -> None:
         self.names = names
         self.stage = 0
+        self.alive: frozenset[str] | None = None
         self._clock = clock
         self._session: Session | None = None
         self._channel: Channel | None = None
@@ -59,13 +64,15 @@ class Link:
             await self.channel.ack(job.tag)
 
     async def forward(self, job: Job, number: int) -> str | None:
-        """Publish a job's call to the next backend of its route that takes it; its name, or None if none does.
+        """Publish a job's call to the next live backend of its route that takes it; its name, or None if none does.
 
         :raises BrokerUnavailable: if the outcome is unknown; the redelivery publishes the same dispatch again.
         """
         if self._calls is None:
             raise BrokerUnavailable("There is no connection to RabbitMQ for now.")
         for hop in range(job.call.hop + 1, len(job.call.route)):
+            if self.alive is not None and job.call.route[hop].backend not in self.alive:
+                continue
             following = msgspec.structs.replace(
                 job.call, hop=hop, number=number, attempts=job.call.attempts + job.attempts
             )

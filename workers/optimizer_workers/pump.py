@@ -11,6 +11,7 @@ from optimizer_state.budget import Budget, Grant, Wait
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway
+from optimizer_wire.errors import DeadlineExceeded
 from optimizer_wire.ids import new_id
 from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.execution import Execution
@@ -23,6 +24,9 @@ from optimizer_workers.scheduler import Scheduler
 LONGEST_LOOK_S = 1.0
 TELL_WAIT_MS = 1_000
 RESERVED_AT_ONCE = 16
+# A call whose route goes on does not wait here for budget that comes later than this, nor behind others for longer.
+MOVE_ON_MS = 1_000
+HELD_TOO_LONG_MS = 2_000
 # Waits that say nothing about the backend: it is busy, or this Redis is being told what was used.
 _ORDINARY = frozenset({"restored", "concurrency"})
 
@@ -53,10 +57,15 @@ class Pump:
         self._log = log
         self._changed = asyncio.Event()
         self._waiting_told = False
+        self._dry_until_ms = 0
         self.running: set[asyncio.Task[None]] = set()
 
     def take(self, job: Job) -> None:
-        """Hold a call that was delivered."""
+        """Hold a call that was delivered, or send it on at once if it would wait here for long."""
+        job.held_since_ms = self._clock.now_ms()
+        if job.further and not job.look_first and job.held_since_ms + MOVE_ON_MS < self._dry_until_ms:
+            self.spawn(self._move_on(job))
+            return
         self._scheduler.push(job)
         self._changed.set()
 
@@ -98,6 +107,9 @@ class Pump:
             return
         shortest = min(waits, key=lambda wait: wait.ms)
         await self._tell_waiting(shortest)
+        if shortest.ms >= MOVE_ON_MS:
+            self._dry_until_ms = self._clock.now_ms() + shortest.ms
+            self._send_on(self._scheduler.take_movable(held_before_ms=self._clock.now_ms()))
         await asyncio.sleep(min(max(shortest.ms, 1) / 1000, LONGEST_LOOK_S))
 
     async def _begin_one(self, grant: Grant) -> None:
@@ -133,17 +145,44 @@ class Pump:
             self._log.exception("job failed", work=job.call.work_id)
             self._link.give_up()
 
-    async def expire(self) -> None:
-        """Let go of held calls whose own deadline has passed, unless somebody else waits in their flight for longer."""
+    def _send_on(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self.spawn(self._move_on(job))
+
+    async def _move_on(self, job: Job) -> None:
+        """Send a call that waits here to the next backend of its route, or hold it after all.
+
+        Its dispatch has not begun, so that it keeps its number: of two copies the first to begin wins.
+        """
+        try:
+            to = await self._link.forward(job, job.call.number)
+            if to is None:
+                self._scheduler.push(job)
+                return
+            await self._reporter.moved(self._link.outbox, job, to)
+            await self._link.ack(job)
+        except BrokerUnavailable:
+            self._log.info("not moved on: no connection", work=job.call.work_id)
+
+    async def tend(self) -> None:
+        """Once a second: send on what has waited here for too long, and let go of what nobody waits for any more."""
         while True:
             await asyncio.sleep(LONGEST_LOOK_S)
+            self._send_on(self._scheduler.take_movable(held_before_ms=self._clock.now_ms() - HELD_TOO_LONG_MS))
             for job in self._scheduler.take_expired(self._clock.now_ms()):
-                latest = await self._latest_deadline(job)
-                if latest is not None and latest > self._clock.now_ms():
-                    job.deadline_ms = latest
-                    self._scheduler.push(job)
-                else:
-                    await self._link.ack(job)
+                await self._expire(job)
+
+    async def _expire(self, job: Job) -> None:
+        """The one that a held call carries has given up; somebody else may wait in its flight for longer."""
+        latest = await self._latest_deadline(job)
+        if latest is not None and latest > self._clock.now_ms():
+            job.deadline_ms = latest
+            self._scheduler.push(job)
+            return
+        waited_s = (self._clock.now_ms() - job.call.waiter.since_ms) / 1000
+        error = DeadlineExceeded(f"It waited {waited_s:.1f} s for the budget of {self._backend.name}.")
+        await self._reporter.gave_up(self._link.outbox, job, error, 0)
+        await self._link.ack(job)
 
     async def _latest_deadline(self, job: Job) -> int | None:
         if not job.call.flight:

@@ -79,6 +79,10 @@ class Reporter:
         )
         await outbox.tell(happened)
 
+    async def moved(self, outbox: Outbox, job: Job, to: str) -> None:
+        """A call that would have waited here for budget was sent on."""
+        await self._tell(outbox, events.RATE_LIMIT, job, outcome="moved", message=f"next: {to}")
+
     async def gave_up(self, outbox: Outbox, job: Job, error: OptimizerError, waiters: int) -> None:
         """Requests ended with an error."""
         await self._tell(outbox, events.ERROR, job, error_code=error.code, message=error.message, waiters=waiters)

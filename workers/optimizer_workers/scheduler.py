@@ -46,6 +46,15 @@ class Scheduler:
             return None
         return max(0, min(job.not_before_ms for job in self._jobs) - now_ms)
 
+    def take_movable(self, held_before_ms: int) -> list[Job]:
+        """Take the calls held since before then whose route goes on."""
+        movable = [
+            job for job in self._jobs if job.further and not job.look_first and job.held_since_ms <= held_before_ms
+        ]
+        for job in movable:
+            self._jobs.remove(job)
+        return movable
+
     def take_expired(self, now_ms: int) -> list[Job]:
         """Take the calls whose deadline has passed."""
         expired = [job for job in self._jobs if job.deadline_ms <= now_ms]

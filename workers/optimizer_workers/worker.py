@@ -80,7 +80,7 @@ class Worker:
         await self._reporter.worker(
             self._link.outbox, events.WORKER_STARTED, f"{self._backend.concurrency} calls at once"
         )
-        loops = [asyncio.ensure_future(self._guard(loop)) for loop in (self._pump.work(), self._pump.expire())]
+        loops = [asyncio.ensure_future(self._guard(loop)) for loop in (self._pump.work(), self._pump.tend())]
         try:
             await first_of(self._stop, session.lost)
             if not session.lost.is_set():
@@ -169,6 +169,7 @@ class Worker:
             REDIS_UP.labels(self._backend.name).set(0)
             return
         REDIS_UP.labels(self._backend.name).set(1)
+        self._link.alive = frozenset(presence.backend for presence in alive)
         self._budget.workers_seen = max(1, sum(1 for p in alive if p.backend == self._backend.name))
 
 
