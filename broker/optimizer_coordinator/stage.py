@@ -152,17 +152,22 @@ class Stage:
                 # A late copy, whose sender drops this; or its sender asks anew under the old id, and waits.
                 await self._speaker.failed(intake, _ended(why), (intake.waiter,))
                 await self._ack(message)
-            case Join(flight, number, publish_again):
-                REQUESTS.labels("joined").inc()
-                await self._speaker.joined(intake, flight, number)
-                if publish_again:
-                    self._spawn(self._lead(message, intake, flight, number))
-                else:
-                    await self._ack(message)
+            case Join():
+                await self._join(message, intake, decision)
             case Lead(flight):
                 REQUESTS.labels("led").inc()
                 await self._speaker.led(intake, flight)
                 self._spawn(self._lead(message, intake, flight, 1))
+
+    async def _join(self, message: DeliveredMessage, intake: Intake, join: Join) -> None:
+        # The same request once more was not collapsed: nobody saved a call.
+        REQUESTS.labels("resubmitted" if join.known else "joined").inc()
+        if not join.known:
+            await self._speaker.joined(intake, join.flight, join.number)
+        if join.publish_again:
+            self._spawn(self._lead(message, intake, join.flight, join.number))
+        else:
+            await self._ack(message)
 
     async def _lead(self, message: DeliveredMessage, intake: Intake, flight: int, number: int) -> None:
         """Publish the call; only then is the request handled. An unknown outcome leaves it to another coordinator."""

@@ -1,6 +1,7 @@
 """Structured logs on standard error: JSON lines for machines, aligned text for a terminal."""
 
 import logging
+import os
 import sys
 
 import structlog
@@ -9,8 +10,12 @@ Logger = structlog.stdlib.BoundLogger
 
 
 def configure_logs(level: str = "info", *, as_json: bool | None = None) -> None:
-    """Set up logging once, at the start of a process. JSON unless standard error is a terminal."""
-    as_json = not sys.stderr.isatty() if as_json is None else as_json
+    """Set up logging once, at the start of a process.
+
+    JSON unless standard error is a terminal, or `OPTIMIZER_LOG_FORMAT` is `text`.
+    """
+    if as_json is None:
+        as_json = not sys.stderr.isatty() and os.environ.get("OPTIMIZER_LOG_FORMAT") != "text"
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     )

@@ -72,11 +72,15 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """The request waits in a flight; with `publish_again` its call may have been lost, or must become more urgent."""
+    """The request waits in a flight; with `publish_again` its call may have been lost, or must become more urgent.
+
+    `known`: it waited there before, so that this is the same request once more.
+    """
 
     flight: int
     number: int
     publish_again: bool
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ def _admitted(reply: list[Any]) -> Admitted:
         case b"gone":
             return Gone(reply[1].decode())
         case b"join":
-            return Join(int(reply[1]), int(reply[2]), reply[3] == 1)
+            return Join(int(reply[1]), int(reply[2]), reply[3] == 1, reply[4] == 1)
         case _:
             return Lead(int(reply[1]))
 

@@ -109,7 +109,7 @@ KINDS: dict[str, EventKind] = {
         ),
         EventKind(
             RATE_LIMIT,
-            "a backend refused a call for its rate; calls wait for a backend's budget; or one moved on rather than wait",
+            "a backend refused a call for its rate, calls wait for budget, or one moved on instead",
             (*_CALL, "outcome", "status", "retry_after_s", "message"),
         ),
         EventKind(WORKER_STARTED, "a worker is ready for calls", ("backend", "message")),

@@ -8,6 +8,7 @@ write, without a task, a lock and a timer for every message.
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -31,6 +32,10 @@ CLOSE_TIMEOUT_S = 5.0
 # How far the connection reads ahead of a channel. By default it waits for the channel after every third message.
 FRAMES_AHEAD = 300
 HEARTBEAT_S = 10  # a silent partition is noticed within two to three of these
+
+# A lost connection is told by whoever owns the session, in a sentence; the library's own lines would come before it.
+for _library in ("aiormq", "aio_pika"):
+    logging.getLogger(_library).addHandler(logging.NullHandler())
 
 Deliver = Callable[[DeliveredMessage], None]
 
@@ -273,6 +278,21 @@ class Session:
         self._channels.append(opened)
         return opened
 
+    async def consumers(self, queue: str) -> int:
+        """How many consumers a queue has; 0 if there is no such queue.
+
+        :raises BrokerUnavailable: if the connection is gone.
+        """
+        try:
+            # On a channel of its own: asking for a queue that does not exist closes the channel.
+            async with asyncio.timeout(CONNECT_TIMEOUT_S), self._connection.channel() as channel:
+                found = await channel.declare_queue(queue, passive=True)
+                return int(found.declaration_result.consumer_count or 0)
+        except aiormq.exceptions.ChannelNotFoundEntity:
+            return 0
+        except (TimeoutError, RuntimeError, *_LOST) as error:
+            raise BrokerUnavailable(_words(error)) from error
+
     async def close(self) -> None:
         """Close the connection; what was published before has been handed to the broker."""
         self.lost.set()
@@ -355,4 +375,6 @@ def _difference(text: str) -> str:
 def _words(error: BaseException) -> str:
     """An error of the AMQP library as a sentence's end."""
     text = str(error) or type(error).__name__
+    if "Connection.OpenOk" in text:
+        return "the vhost does not exist, or this user may not use it."
     return text if text.endswith(".") else f"{text}."

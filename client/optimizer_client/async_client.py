@@ -82,6 +82,7 @@ class AsyncOptimizer:
         self._channel: Channel | None = None
         self._session: Session | None = None
         self._why = "the connection to RabbitMQ has not been made yet."
+        self._silence: str | None = None
         self._closed = False
         self._background: set[asyncio.Task[None]] = set()
 
@@ -306,10 +307,21 @@ class AsyncOptimizer:
         self._alarm = None
         due = self._pending.due(asyncio.get_running_loop().time())
         for entry in due.expired:
-            _fail(entry, failures.expired(entry, self._why if not self._ready.is_set() else None))
+            _fail(entry, failures.expired(entry, self._silence if self._ready.is_set() else self._why))
         for entry in due.resubmit:
             self._publish(entry)
+        if due.resubmit:
+            self._spawn(self._look_for_coordinators())
         self._arm()
+
+    async def _look_for_coordinators(self) -> None:
+        """Silence may mean that nobody takes requests: then an error at the deadline can say so."""
+        session = self._session
+        if session is None:
+            return
+        with suppress(BrokerUnavailable):
+            served = await session.consumers(self._names.requests)
+            self._silence = None if served else failures.NO_COORDINATOR
 
     # ── the connection ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -86,7 +86,7 @@ def direct_caller() -> DirectCaller:
     :raises ModuleNotFoundError: if aiohttp is not installed.
     """
     if find_spec("aiohttp") is None:
-        message = 'fallback="direct" needs aiohttp; install it with: pip install "fleet-optimizer[direct]"'
+        message = "fallback=\"direct\" needs aiohttp; install it with: pip install '.[direct]'"
         raise ModuleNotFoundError(message, name="aiohttp")
     return DirectCaller()
 

@@ -17,6 +17,7 @@ from optimizer_wire.errors import (
 
 NOT_FOUND = 404
 ACCESS_REFUSED = 403
+NO_COORDINATOR = "no coordinator is running; start one with: optimizer up"
 
 
 def expired(entry: Entry[Any], why: str | None) -> OptimizerError:
@@ -27,7 +28,7 @@ def expired(entry: Entry[Any], why: str | None) -> OptimizerError:
     if not entry.sent:
         return unreachable(why or "there was no time left.", entry.request.id)
     waited = f"No answer within {entry.request.timeout_ms / 1000:g} s (sent {times(entry.sent)})"
-    return DeadlineExceeded(f"{waited}: {why}" if why else f"{waited}.", request_id=entry.request.id)
+    return DeadlineExceeded(f"{waited}: {why.rstrip('.')}." if why else f"{waited}.", request_id=entry.request.id)
 
 
 def unreachable(why: str, request_id: str | None = None) -> OptimizerUnavailable:
@@ -43,7 +44,7 @@ def no_way_around(why: str, request_id: str) -> OptimizerUnavailable:
 
 def nobody_serves(request_id: str, detail: str) -> BackendUnavailable:
     """The broker is there, but no optimizer has ever declared its request queue on it."""
-    sentence = f"No optimizer is running. {detail} Start one with: optimizer coordinator"
+    sentence = f"No optimizer is running. {detail} Start one with: optimizer up"
     return BackendUnavailable(sentence, request_id=request_id)
 
 

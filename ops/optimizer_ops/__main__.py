@@ -1,5 +1,5 @@
 """`python -m optimizer_ops` is `optimizer`."""
 
-from optimizer_ops.cli import main
+from optimizer_ops.entry import main
 
 main()

@@ -13,7 +13,6 @@ from optimizer_config.errors import ConfigError
 from optimizer_config.load import load
 from optimizer_config.model import Config
 
-EXIT_USAGE = 64
 EXIT_CONFIG = 78
 
 app = typer.Typer(
@@ -26,7 +25,7 @@ app = typer.Typer(
 )
 
 ConfigOption = Annotated[
-    str | None, typer.Option("--config", "-c", help="optimizer.toml [default: see docs/operations.md]", metavar="FILE")
+    str | None, typer.Option("--config", "-c", help="optimizer.toml (default: see docs/operations.md)", metavar="FILE")
 ]
 AdminHost = Annotated[str, typer.Option(help="Where /metrics, /healthz and /readyz listen.")]
 AdminPort = Annotated[int, typer.Option(help="Their port; 0 takes any free one and logs it.", min=0, max=65535)]
@@ -163,7 +162,7 @@ def topology(
     config: ConfigOption = None,
     backend: Annotated[list[str] | None, typer.Option(help="Also the queues of this backend.")] = None,
 ) -> None:
-    """Compare RabbitMQ's queues and exchanges with what they must be, in words."""
+    """Tell in words which queues and exchanges on RabbitMQ differ from what they must be; declare what is missing."""
     from optimizer_ops.topology_check import check
     from optimizer_service.lifetime import run
 

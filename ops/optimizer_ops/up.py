@@ -1,7 +1,4 @@
-"""`optimizer up`: the processes of a deployment on one machine, in the foreground.
-
-For several machines, or to survive a reboot, use the systemd units instead.
-"""
+"""`optimizer up`: the processes of a deployment on one machine, in the foreground."""
 
 import os
 import sys
@@ -46,13 +43,14 @@ def _servable(config: Config) -> Iterator[Backend]:
 
 async def _up(path: str | None, coordinators: int, workers: list[str]) -> int:
     stop = stop_on_signals()
-    processes = ProcessSet({"OPTIMIZER_CONFIG": path} if path else {})
+    text = {"OPTIMIZER_LOG_FORMAT": "text"} if sys.stdout.isatty() else {}
+    processes = ProcessSet(text | ({"OPTIMIZER_CONFIG": path} if path else {}))
     for number in range(1, coordinators + 1):
         processes.start(f"coordinator/{number}", "optimizer_ops", "coordinator")
     for number, backend in enumerate(workers, 1):
         processes.start(f"worker/{backend}/{number}", "optimizer_ops", "worker", backend)
     served = ", ".join(dict.fromkeys(workers))
-    print(f"{coordinators} coordinators, {len(workers)} workers ({served}); Ctrl-C stops them.")
+    print(f"Starting {coordinators} × coordinator, {len(workers)} × worker ({served}); Ctrl-C stops them.")
     await stop.wait()
     await processes.stop()
     return EXIT_CONFIG if all(process.gave_up for process in processes.processes) else 0

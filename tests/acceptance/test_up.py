@@ -85,3 +85,22 @@ def test_ask_without_rabbitmq_says_so(stack: Stack):
     assert done.returncode == 69
     assert "127.0.0.1:1" in done.stderr
     assert "secret" not in done.stderr
+
+
+def test_ask_without_a_coordinator_says_so(stack: Stack):
+    """With RabbitMQ there and no coordinator, the error at the deadline says that none is running."""
+    stack.simulate("alpha")
+    stack.start()
+    for running in stack.running:
+        running.stop()
+    done = subprocess.run(
+        [sys.executable, "-m", "optimizer_ops", "ask", "x", "--timeout", "2"],
+        env=stack.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "no coordinator is running" in done.stderr

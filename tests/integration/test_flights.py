@@ -129,8 +129,8 @@ async def test_same_id_publishes_again_only_while_nobody_runs(flights, store):
     await run(flights, call)
     (running,) = await flights.admit([admission(store, "a")])
 
-    assert waiting == Join(call.flight, 1, publish_again=True)
-    assert running == Join(call.flight, 1, publish_again=False)
+    assert waiting == Join(call.flight, 1, publish_again=True, known=True)
+    assert running == Join(call.flight, 1, publish_again=False, known=True)
 
 
 async def test_more_urgent_joiner_publishes_again(flights, store):

@@ -184,7 +184,7 @@ class Execution:
         return await self._desk.reserve(job)
 
     async def _give_up(self, job: Job, finding: Finding, *, fly: bool) -> None:
-        error = _error(finding)
+        error = _error(job, finding)
         answer = msgspec.structs.replace(answer_of(job, finding, self._clock.now_ms()), error=error.info)
         ended = await self._complete(job, answer, 0, fly=fly)
         if ended.mine:
@@ -208,7 +208,7 @@ class Execution:
         return max(0.0, (self._clock.now_ms() - job.call.waiter.since_ms) / 1000)
 
 
-def _error(finding: Finding) -> OptimizerError:
+def _error(job: Job, finding: Finding) -> OptimizerError:
     result = finding.result
     kind = CODES.get(result.outcome.error_code, InternalError)
-    return kind(result.message, retry_after_s=result.retry_after_s)
+    return kind(f"{job.hop.backend}: {result.message}", retry_after_s=result.retry_after_s)

@@ -1,4 +1,4 @@
--- Admit one request: {hit, blob} | {known, flight, blob} | {gone, why} | {join, flight, number, publish again?} | {lead, flight}
+-- Admit one request: {hit, blob} | {known, flight, blob} | {gone, why} | {join, flight, number, publish again?, known?} | {lead, flight}
 -- ARGV: id, may read the cache (0/1), deadline, priority rank, waiter, keep_ms
 local id, may_read, deadline, rank, waiter, keep_ms = unpack(ARGV)
 
@@ -19,7 +19,8 @@ local running = f[1] and f[3] and tonumber(f[4]) >= now
 -- While a call runs it is joined even past the last deadline: a second one beside it would be one too many.
 if f[1] and (running or tonumber(f[5]) >= now) then
   -- The call may have been lost on its way, or its coordinator died before it published: the same id again says so.
-  local again = (not running) and redis.call('HEXISTS', FLIGHT, 'w:' .. id) == 1
+  local known = redis.call('HEXISTS', FLIGHT, 'w:' .. id) == 1
+  local again = known and not running
   redis.call('HSET', FLIGHT, 'w:' .. id, waiter)
   if tonumber(deadline) > tonumber(f[5]) then redis.call('HSET', FLIGHT, 'd', deadline) end
   if tonumber(rank) < tonumber(f[6]) then
@@ -27,7 +28,7 @@ if f[1] and (running or tonumber(f[5]) >= now) then
     again = again or not running
   end
   redis.call('SET', id_key(id), f[1], 'PX', keep_ms)
-  return {'join', f[1], f[2], again and 1 or 0}
+  return {'join', f[1], f[2], again and 1 or 0, known and 1 or 0}
 end
 
 -- Flights are named by the time they began, in microseconds: unique without a counter that Redis could forget.

@@ -1,0 +1,22 @@
+"""The entry point of `optimizer`: an installation of the client alone gets a sentence instead of a traceback."""
+
+import sys
+
+EXIT_CONFIG = 78
+_OURS = "optimizer_"
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from optimizer_ops.cli import main as run
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(_OURS):
+            raise
+        print(
+            f"optimizer: the command line needs the server's packages ({error.name} is missing): "
+            "install the project with its extra, pip install '.[server]'",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_CONFIG)
+    run()
