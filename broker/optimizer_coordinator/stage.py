@@ -180,7 +180,7 @@ class Stage:
     async def _cancel(self, message: DeliveredMessage, intake: Intake) -> None:
         REQUESTS.labels("cancelled").inc()
         try:
-            await self._flights.cancel(intake.admission.fingerprint, intake.request.id)
+            await self._flights.cancel(intake.admission.fingerprint, intake.waiter)
         except RedisAway:
             self._log.warning("cancel ignored", reason="redis is away")
         await self._ack(message)

@@ -220,9 +220,9 @@ class Flights:
         reply = await self._run("release", call.fingerprint, (call.flight, call.number, owner))
         return int(reply[1]) if reply[0] == b"next" else None
 
-    async def cancel(self, fingerprint: str, request_id: str) -> None:
+    async def cancel(self, fingerprint: str, waiter: Waiter) -> None:
         """Take a request out of its flight, and keep late copies of it from joining again."""
-        await self._run("cancel", fingerprint, (request_id, KEEP_MS))
+        await self._run("cancel", fingerprint, (waiter.id, _encoder.encode(waiter), KEEP_MS))
 
     async def sweep(self) -> int:
         """Remove flights that ended unnoticed; returns how many. It looks at every flight: call it rarely."""

@@ -102,6 +102,19 @@ async def test_id_of_a_request_that_ended_is_told(stack: Stack):
     assert took_s < 5
 
 
+async def test_two_agents_choose_the_same_id(stack: Stack):
+    """Two agents ask the same under the same id at the same time: one call, and both are answered by it."""
+    sim = stack.simulate("alpha", {"latency": {"base_s": 1.0}})
+    stack.start()
+    async with AsyncExitStack() as pool:
+        fleet = await clients(stack, pool, 2)
+        asked = [client.chat("the same", request_id="report-of-today", timeout=30) for client in fleet]
+        replies = await asyncio.wait_for(asyncio.gather(*asked), 8)
+
+    assert [reply.text[:21] for reply in replies] == [echo("the same")] * 2
+    assert len(sim.calls()) == 1
+
+
 async def test_calls_in_flight_while_redis_is_frozen(stack: Stack, private_redis):
     """Calls that end while Redis is frozen hold no part of the budget once it is back."""
     stack.redis_url = private_redis.url

@@ -254,7 +254,7 @@ async def test_nobody_waits_ends_the_flight(flights, store):
 async def test_cancel_leaves_a_mark(flights, store):
     """A cancelled request leaves its flight, and a redelivered copy of it does not join again (rule 10)."""
     call = await lead(flights, store)
-    await flights.cancel(FINGERPRINT, "a")
+    await flights.cancel(FINGERPRINT, waiter(store, "a"))
 
     (copy,) = await flights.admit([admission(store, "a")])
     begun = await flights.begin(call, "o1", redelivered=False)
@@ -267,7 +267,7 @@ async def test_cancel_of_one_keeps_the_others(flights, store):
     """Cancelling one waiter leaves the flight to the others."""
     call = await lead(flights, store)
     await flights.admit([admission(store, "b")])
-    await flights.cancel(FINGERPRINT, "a")
+    await flights.cancel(FINGERPRINT, waiter(store, "a"))
     await run(flights, call)
 
     ended = await flights.complete(call, "o1", answer(), store_ttl_ms=0)
@@ -279,7 +279,7 @@ async def test_renewal_tells_that_all_cancelled(flights, store):
     """The renewal of a running call tells when its last waiter has cancelled."""
     call = await lead(flights, store)
     await run(flights, call)
-    await flights.cancel(FINGERPRINT, "a")
+    await flights.cancel(FINGERPRINT, waiter(store, "a"))
 
     assert await flights.renew(call, "o1") == "nobody"
 
@@ -361,3 +361,20 @@ async def test_sweep_removes_what_nobody_ended(flights, store):
     assert kept == 0
     assert await flights.sweep() == 1
     assert await store.command("EXISTS", key) == 0
+
+
+async def test_same_id_from_two_agents(flights, store):
+    """Two who ask the same under the same id both wait; when one cancels, the other still does."""
+    call = await lead(flights, store)
+    other = msgspec.structs.replace(waiter(store, "a"), reply_to="replies.elsewhere")
+    (joined,) = await flights.admit([Admission(FINGERPRINT, other, may_read=True)])
+    await run(flights, call)
+    await flights.cancel(FINGERPRINT, call.waiter)
+    (still,) = await flights.admit([Admission(FINGERPRINT, other, may_read=True)])
+
+    ended = await flights.complete(call, "o1", answer(), store_ttl_ms=0)
+
+    assert isinstance(joined, Join)
+    assert not joined.publish_again
+    assert isinstance(still, Join)
+    assert ended.waiters == (other,)

@@ -19,9 +19,9 @@ local running = f[1] and f[3] and tonumber(f[4]) >= now
 -- While a call runs it is joined even past the last deadline: a second one beside it would be one too many.
 if f[1] and (running or tonumber(f[5]) >= now) then
   -- The call may have been lost on its way, or its coordinator died before it published: the same id again says so.
-  local known = redis.call('HEXISTS', FLIGHT, 'w:' .. id) == 1
+  local known = redis.call('HEXISTS', FLIGHT, field_of(id, waiter)) == 1
   local again = known and not running
-  redis.call('HSET', FLIGHT, 'w:' .. id, waiter)
+  redis.call('HSET', FLIGHT, field_of(id, waiter), waiter)
   if tonumber(deadline) > tonumber(f[5]) then redis.call('HSET', FLIGHT, 'd', deadline) end
   if tonumber(rank) < tonumber(f[6]) then
     redis.call('HSET', FLIGHT, 'p', rank)

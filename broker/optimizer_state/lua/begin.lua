@@ -33,7 +33,7 @@ end
 if f[1] ~= flight then
   -- Another flight of the same question is open: the carried waiter joins it.
   if not gone then
-    redis.call('HSET', FLIGHT, 'w:' .. id, waiter)
+    redis.call('HSET', FLIGHT, field_of(id, waiter), waiter)
     if tonumber(deadline) > tonumber(f[5]) then redis.call('HSET', FLIGHT, 'd', deadline) end
     redis.call('SET', id_key(id), f[1], 'PX', keep_ms)
   end

@@ -1,8 +1,12 @@
 -- A request is no longer wanted: {left, waiters that remain}
--- ARGV: id, keep_ms
-local id, keep_ms = unpack(ARGV)
-redis.call('SET', id_key(id), 'cancelled', 'PX', keep_ms)
-redis.call('HDEL', FLIGHT, 'w:' .. id)
+-- ARGV: id, waiter, keep_ms
+local id, waiter, keep_ms = unpack(ARGV)
+redis.call('HDEL', FLIGHT, field_of(id, waiter))
+local others = false
+for _, field in ipairs(redis.call('HKEYS', FLIGHT)) do
+  others = others or string.match(field, '^w:([^\n]*)') == id
+end
+if not others then redis.call('SET', id_key(id), 'cancelled', 'PX', keep_ms) end
 local f = redis.call('HMGET', FLIGHT, 'f', 'o', 'l', 'd')
 if not f[1] then return {'left', 0} end
 local remain = #waiters(FLIGHT)

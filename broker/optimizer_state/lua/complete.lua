@@ -14,7 +14,7 @@ if tonumber(ttl_ms) > 0 then redis.call('SET', ANSWER, blob, 'PX', ttl_ms) end
 local f = redis.call('HMGET', FLIGHT, 'f', 'n', 'o')
 if not f[1] then
   -- Redis forgot the flight while it ran: remember the outcome for the one waiter that is known.
-  redis.call('HSET', done, 'o', owner, 'blob', blob, 'w:' .. id, waiter)
+  redis.call('HSET', done, 'o', owner, 'blob', blob, field_of(id, waiter), waiter)
   redis.call('SET', id_key(id), flight, 'PX', keep_ms)
 elseif f[1] == flight and f[2] == number and (f[3] or '') == owner then
   -- In one step: nobody can join a flight whose waiters have been read.

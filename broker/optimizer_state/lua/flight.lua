@@ -2,7 +2,7 @@
 --
 --   :answer        the stored answer, with the time to live of the cache policy
 --   :flight        hash: f flight, n dispatch number, o owner, l lease until, d latest deadline, p best priority,
---                  r owner that released the last dispatch, w:<id> one waiter each
+--                  r owner that released the last dispatch, w:<id>\n<reply queue> one waiter each
 --   :done:<f>      the flight after its end: the same hash with its outcome in `blob`, kept for a while
 --   :id:<id>       the flight that a request belongs to, or why it no longer waits ("cancelled", "expired")
 --
@@ -15,9 +15,12 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function done_key(flight) return base .. ':done:' .. flight end
 local function id_key(id) return base .. ':id:' .. id end
 
+-- Two agents may choose the same id for the same question: each of them waits.
+local function field_of(id, waiter) return 'w:' .. id .. '\n' .. cmsgpack.unpack(waiter).reply_to end
+
 local function open_flight(flight, deadline, rank, id, waiter, keep_ms)
   redis.call('DEL', FLIGHT)
-  redis.call('HSET', FLIGHT, 'f', flight, 'n', '1', 'd', deadline, 'p', rank, 'w:' .. id, waiter)
+  redis.call('HSET', FLIGHT, 'f', flight, 'n', '1', 'd', deadline, 'p', rank, field_of(id, waiter), waiter)
   redis.call('SET', id_key(id), flight, 'PX', keep_ms)
 end
 
@@ -39,7 +42,7 @@ local function end_if_nobody_waits(latest_deadline, keep_ms)
   if count > 0 and tonumber(latest_deadline) >= now then return false end
   for _, field in ipairs(fields) do
     if string.sub(field, 1, 2) == 'w:' then
-      redis.call('SET', id_key(string.sub(field, 3)), 'expired', 'PX', keep_ms)
+      redis.call('SET', id_key(string.match(field, '^w:([^\n]*)')), 'expired', 'PX', keep_ms)
     end
   end
   redis.call('DEL', FLIGHT)
