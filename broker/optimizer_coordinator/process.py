@@ -25,7 +25,7 @@ async def serve(config: Config, *, admin_host: str = "127.0.0.1", admin_port: in
     store = Store(
         config.redis_url,
         config.prefix,
-        on_change=lambda back: log.warning("redis is back" if back else "redis is away"),
+        on_change=lambda why: log.warning("redis is away", reason=why) if why else log.warning("redis is back"),
     )
     coordinator = Coordinator(config, store, instance, stop, log)
 

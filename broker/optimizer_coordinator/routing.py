@@ -72,6 +72,6 @@ class Router:
 
     def _unknown(self, model: str) -> UnknownModel:
         known = ["auto", *self._config.models, *self._backends, *(m for b in self._backends.values() for m in b.models)]
-        close = get_close_matches(model, known, n=1)
+        close = get_close_matches(model, known, n=1, cutoff=0.75)
         hint = f" Did you mean {close[0]!r}?" if close else " Name an alias, a backend, or backend/model."
         return UnknownModel(f"No backend, alias or model is called {model[:80]!r}.{hint}")

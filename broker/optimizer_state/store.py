@@ -58,9 +58,12 @@ def _source(script: Script) -> str:
 
 
 class Store:
-    """A connection pool to Redis with its own circuit breaker, and the fleet's clock."""
+    """A connection pool to Redis with its own circuit breaker, and the fleet's clock.
 
-    def __init__(self, url: str, prefix: str, *, on_change: Callable[[bool], None] | None = None) -> None:
+    `on_change` is called with the reason when Redis is away, and with None when it is back.
+    """
+
+    def __init__(self, url: str, prefix: str, *, on_change: Callable[[str | None], None] | None = None) -> None:
         self.prefix = prefix
         self.clock = FleetClock()
         self._url = url
@@ -171,11 +174,11 @@ class Store:
         self._failures += weight
         if self._failures >= FAILURES_TO_LEAVE and self._away_until is None:
             self._away_until = time.monotonic() + PROBE_S * random.uniform(1, 1.5)
-            self._on_change(False)
+            self._on_change(f"{masked_url(self._url)}: {error}")
         raise RedisAway(f"Redis at {masked_url(self._url)} does not answer: {error}") from error
 
     def _succeeded(self) -> None:
         self._failures = 0
         if self._away_until is not None:
             self._away_until = None
-            self._on_change(True)
+            self._on_change(None)

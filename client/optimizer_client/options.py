@@ -1,7 +1,8 @@
 """From what an agent writes to a request. Shared by both clients."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from difflib import get_close_matches
+from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
 
@@ -72,6 +73,12 @@ class Options(RequestOptions, total=False):
 
 _OWN = frozenset(RequestOptions.__annotations__)
 _NOT_SENT = _OWN | {"stream", "extra_body"}
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "task": (None, *get_args(Task)),
+    "priority": tuple(priority.value for priority in Priority),
+    "cache": get_args(CacheMode),
+    "scope": ("tenant", "agent", "public"),
+}
 
 
 def chat_request(agent: str, prompt: Prompt, system: str | None, options: Mapping[str, Any]) -> Request:
@@ -104,7 +111,19 @@ def _messages(prompt: Any) -> list[dict[str, Any]]:
         raise InvalidRequest(f"The prompt must be text or a list of messages, not {type(prompt).__name__}.") from error
 
 
+def _check(options: Mapping[str, Any]) -> None:
+    """Refuse what is surely a mistake, before it travels or goes to a provider that ignores it."""
+    for name, choices in _CHOICES.items():
+        if name in options and options[name] not in choices:
+            allowed = ", ".join(choice for choice in choices if choice)
+            raise InvalidRequest(f"The option {name} must be one of {allowed}; it is {options[name]!r}.")
+    for name in options.keys() - Options.__annotations__.keys():
+        if near := get_close_matches(name, _OWN, n=1, cutoff=0.8):
+            raise InvalidRequest(f"There is no option {name}; did you mean {near[0]}? Send it in extra_body if not.")
+
+
 def _request(agent: str, op: Op, params: dict[str, Any], options: Mapping[str, Any]) -> Request:
+    _check(options)
     params.update({name: value for name, value in options.items() if name not in _NOT_SENT})
     params.update(options.get("extra_body") or {})
     if options.get("stream") or params.pop("stream", False):

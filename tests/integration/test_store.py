@@ -93,11 +93,11 @@ async def test_killed_and_started(private_redis, store, changes):
     assert first < 0.5
     assert sum(took for took, _ in later) < 0.3
     assert all("away" in words or "does not answer" in words for _, words in later)
-    assert changes == [False]
+    assert [why is None for why in changes] == [False]
 
     await asyncio.to_thread(private_redis.start)
     assert await until_back(store) < 2.0
-    assert changes == [False, True]
+    assert [why is None for why in changes] == [False, True]
     assert isinstance((await Flights(store).admit([admission(store, "a")]))[0], Lead | Join)
 
 
@@ -114,7 +114,7 @@ async def test_frozen(private_redis, store, changes):
         private_redis.resume()
     await until_back(store)
 
-    assert changes == [False, True]
+    assert [why is None for why in changes] == [False, True]
 
 
 async def test_frozen_with_many_callers(private_redis, store):
@@ -205,4 +205,4 @@ async def test_never_reached():
     await store.close()
 
     assert "secret" not in str(caught.value)
-    assert changes == [False]
+    assert [why is None for why in changes] == [False]

@@ -36,7 +36,7 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
     store = Store(
         config.redis_url,
         config.prefix,
-        on_change=lambda back: log.warning("redis is back" if back else "redis is away"),
+        on_change=lambda why: log.warning("redis is away", reason=why) if why else log.warning("redis is back"),
     )
     budget = Budget(store, backend, instance)
     # Early: what it starts in Redis takes effect while this process is still connecting.

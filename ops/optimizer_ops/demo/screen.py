@@ -74,7 +74,7 @@ def bar(share: float, width: int, colour: str) -> Text:
     """A bar of so many cells, in halves."""
     halves = round(max(0.0, min(1.0, share)) * width * 2)
     filled = "━" * (halves // 2) + "╸" * (halves % 2)
-    return Text.assemble((filled, colour), ("━" * (width - len(filled)), "grey27"))
+    return Text.assemble((filled, colour), ("┈" * (width - len(filled)), "grey27"))
 
 
 def dollars(usd: float) -> str:
@@ -97,7 +97,7 @@ def _title(view: View, width: int) -> RenderableType:
     grid.add_row(left, Text(f"{min(view.elapsed_s, view.seconds):.0f} of {view.seconds:.0f} s", style="bold"))
     share = view.elapsed_s / view.seconds if view.seconds else 1.0
     done = round(min(1.0, share) * width)
-    return Group(grid, Text.assemble(("━" * done, "magenta"), ("━" * (width - done), "bright_black")))
+    return Group(grid, Text.assemble(("━" * done, "magenta"), ("┈" * (width - done), "bright_black")))
 
 
 def _numbers(view: View) -> RenderableType:

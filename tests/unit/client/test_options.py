@@ -1,6 +1,7 @@
 """From options to a request: what is the optimizer's own, what goes to the backend, what makes no sense."""
 
 import math
+import re
 
 import pytest
 
@@ -111,3 +112,18 @@ def test_there_must_be_something_to_embed(text):
 def test_stream_false_is_as_good_as_none():
     """`stream=False` is accepted and not sent."""
     assert {"messages"} == set(chat(stream=False).params)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"task": "coding"}, "task must be one of code, reasoning, creative, long, general; it is 'coding'"),
+        ({"priority": "high"}, "priority must be one of interactive, standard, batch; it is 'high'"),
+        ({"cache": "no"}, "cache must be one of use, refresh, off; it is 'no'"),
+        ({"timout": 3}, "no option timout; did you mean timeout"),
+    ],
+)
+def test_mistakes_are_told_with_what_to_write(options, told):
+    """A value that does not exist, and a name that is nearly one of ours, are refused with what was probably meant."""
+    with pytest.raises(InvalidRequest, match=re.escape(told)):
+        chat_request("agent", "hello", None, options)

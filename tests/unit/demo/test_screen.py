@@ -127,10 +127,10 @@ def test_the_picture_fetches_nothing(view, tmp_path):
 
 @pytest.mark.parametrize(
     ("share", "drawn"),
-    [(0.0, "━━━━"), (0.5, "━━━━"), (0.62, "━━╸━"), (1.0, "━━━━"), (7.0, "━━━━")],
+    [(0.0, "┈┈┈┈"), (0.5, "━━┈┈"), (0.62, "━━╸┈"), (1.0, "━━━━"), (7.0, "━━━━")],
 )
 def test_bar(share, drawn):
-    """A bar always has its width, whatever the share; its halves can be told."""
+    """A bar always has its width, and its parts can be told without colour."""
     assert bar(share, 4, "green").plain == drawn
 
 
