@@ -36,6 +36,10 @@ class Desk:
         """The job is done."""
         await self._link.ack(job)
 
+    async def reject(self, job: Job) -> None:
+        """The job cannot be done: keep its message among the dead letters."""
+        await self._link.reject(job)
+
     async def forward(self, job: Job, number: int) -> str | None:
         """Send the job's call on along its route; returns the backend that took it, or None."""
         return await self._link.forward(job, number)

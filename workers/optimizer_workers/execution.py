@@ -192,6 +192,16 @@ class Execution:
             await self._reporter.gave_up(self._desk.outbox, job, error, len(ended.waiters))
         await self._desk.ack(job)
 
+    async def break_off(self, job: Job) -> None:
+        """End a job that met a fault of ours: its waiters are told, its message goes to the dead letters."""
+        error = InternalError(f"The worker of {job.hop.backend} failed over this request; see its log.")
+        answer = Answer(ok=False, leader=job.call.waiter.id, stored_ms=0, task=job.call.task, error=error.info)
+        ended = await self._complete(job, answer, 0, fly=bool(job.call.flight))
+        if ended.mine:
+            await self._desk.outbox.answer(answer, ended.waiters)
+            await self._reporter.gave_up(self._desk.outbox, job, error, len(ended.waiters))
+        await self._desk.reject(job)
+
     async def _complete(self, job: Job, answer: Answer, ttl_ms: int, *, fly: bool) -> Completed:
         alone: tuple[Waiter, ...] = (job.call.waiter,)
         if not fly:

@@ -63,6 +63,11 @@ class Link:
         if job.stage == self.stage:
             await self.channel.ack(job.tag)
 
+    async def reject(self, job: Job) -> None:
+        """Send a job's message to the dead letters, if it is still ours."""
+        if job.stage == self.stage:
+            await self.channel.reject(job.tag)
+
     async def forward(self, job: Job, number: int) -> str | None:
         """Publish a job's call to the next live backend of its route that takes it; its name, or None if none does.
 

@@ -141,8 +141,17 @@ class Pump:
             await self._execution.run(job, grant)
         except BrokerUnavailable:
             self._log.info("finished without a connection", work=job.call.work_id)
-        except Exception:  # noqa: BLE001 - whatever it was, another worker must get what this one holds
+        except Exception:  # noqa: BLE001 - one request that we cannot handle must not harm its neighbours
             self._log.exception("job failed", work=job.call.work_id)
+            await self._break_off(job)
+
+    async def _break_off(self, job: Job) -> None:
+        try:
+            await self._execution.break_off(job)
+        except BrokerUnavailable:
+            self._log.info("broke off without a connection", work=job.call.work_id)
+        except Exception:  # noqa: BLE001 - then its delivery stays unacked, for another worker
+            self._log.exception("job failed for good", work=job.call.work_id)
             self._link.give_up()
 
     def _send_on(self, jobs: list[Job]) -> None:
