@@ -72,6 +72,10 @@ class Reception:
             raise InvalidRequest("The request has no reply_to: there is nobody to answer.")
         if not self.may_reply(envelope):
             raise AuthenticationError("The request's reply_to is not a reply queue of its sender.")
+        if self._config.tenants and envelope.user is None:
+            raise AuthenticationError(
+                "This deployment has tenants: the message must carry its RabbitMQ user (user_id)."
+            )
         self._check(request)
         task = request.task or detect(request.params).task
         self._router.check(request.model)

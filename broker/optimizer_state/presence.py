@@ -23,6 +23,7 @@ class Roster:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._key = f"{store.prefix}:workers"
+        self._dry_key = f"{store.prefix}:dry"
 
     async def beat(self, presence: Presence) -> None:
         """Tell that a worker lives."""
@@ -33,6 +34,16 @@ class Roster:
     async def leave(self, presence: Presence) -> None:
         """Tell that a worker has stopped."""
         await self._store.command("ZREM", self._key, f"{presence.backend} {presence.worker}")
+
+    async def tell_dry(self, backend: str, until_ms: int) -> None:
+        """Tell until when a backend can take no more calls."""
+        await self._store.command("HSET", self._dry_key, backend, until_ms)
+
+    async def dry(self) -> dict[str, int]:
+        """Until when each backend can take no more calls, as its workers last told; past times mean that it can."""
+        told = await self._store.command("HGETALL", self._dry_key)
+        pairs = told.items() if isinstance(told, dict) else zip(told[::2], told[1::2], strict=True)
+        return {backend.decode(): int(until_ms) for backend, until_ms in pairs}
 
     async def alive(self) -> tuple[Presence, ...]:
         """Who was heard of within the last five seconds."""

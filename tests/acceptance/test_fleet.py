@@ -171,6 +171,18 @@ async def test_used_up_budget_moves_calls_on(stack: Stack):
     assert len(first.calls()) + len(second.calls()) == 28
 
 
+async def test_moved_calls_come_back_from_a_drier_backend(stack: Stack):
+    """Calls that moved on to a backend with even less budget go back to where they are served sooner."""
+    stack.simulate("alpha", limits={"short": {"count": 2, "per_s": 2.0}, "concurrency": 8})
+    stack.simulate("beta", limits={"long": {"count": 1, "per_s": 120.0}, "concurrency": 8})
+    stack.start()
+    async with AsyncExitStack() as pool:
+        (client,) = await clients(stack, pool, 1)
+        replies = await asyncio.gather(*(client.chat(f"q{i}", timeout=30) for i in range(10)))
+
+    assert len(replies) == 10
+
+
 async def test_busy_backend_moves_calls_on(stack: Stack):
     """Requests held behind the slow calls of a busy backend go to an idle one of their route."""
     stack.simulate("alpha", {"latency": {"base_s": 6.0}}, concurrency=1)

@@ -75,7 +75,7 @@ async def ask(line, name, prompt):
 
 
 async def test_a_fault_of_ours_ends_one_request_and_no_other(line):
-    """A request over which the worker fails gets an `internal` error; its neighbours on the same worker are answered."""
+    """A request over which the worker fails gets an `internal` error; its neighbours there are answered."""
     replies = line[-1]
     await ask(line, "a", "poison")
     await ask(line, "b", "harmless")

@@ -9,6 +9,7 @@ from optimizer_state.clock import FleetClock
 from optimizer_state.flights import RENEW_S, Flights
 from optimizer_state.store import RedisAway
 from optimizer_wire.ids import new_id
+from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
 from optimizer_workers.scheduler import Scheduler
@@ -20,8 +21,11 @@ SHORTEST_REST_MS = 50
 class Desk:
     """Serves the jobs of one worker."""
 
-    def __init__(self, link: Link, scheduler: Scheduler, budget: Budget, flights: Flights, clock: FleetClock) -> None:
+    def __init__(
+        self, link: Link, scheduler: Scheduler, fleet: Fleet, budget: Budget, flights: Flights, clock: FleetClock
+    ) -> None:
         self._link = link
+        self._fleet = fleet
         self._scheduler = scheduler
         self._budget = budget
         self._flights = flights
@@ -42,7 +46,7 @@ class Desk:
 
     async def forward(self, job: Job, number: int) -> str | None:
         """Send the job's call on along its route; returns the backend that took it, or None."""
-        return await self._link.forward(job, number)
+        return await self._link.forward(job, number, await self._fleet.alive_now())
 
     def hold(self, job: Job, rest_ms: int) -> None:
         """Look at the job again after a rest, unless it will be delivered anew anyway."""

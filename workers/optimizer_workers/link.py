@@ -10,16 +10,11 @@ from optimizer_workers.job import Job
 
 
 class Link:
-    """The present session and its channels.
-
-    `stage` counts sessions: a delivery can be acked only on its own. `alive` are the backends with a live worker, None
-    while nobody knows.
-    """
+    """The present session and its channels. `stage` counts sessions: a delivery can be acked only on its own."""
 
     def __init__(self, names: Names, clock: FleetClock) -> None:
         self.names = names
         self.stage = 0
-        self.alive: frozenset[str] | None = None
         self._clock = clock
         self._session: Session | None = None
         self._channel: Channel | None = None
@@ -68,25 +63,32 @@ class Link:
         if job.stage == self.stage:
             await self.channel.reject(job.tag)
 
-    async def forward(self, job: Job, number: int) -> str | None:
+    async def forward(self, job: Job, number: int, alive: frozenset[str] | None) -> str | None:
         """Publish a job's call to the next live backend of its route that takes it; its name, or None if none does.
+
+        `alive` are the backends with a live worker; while nobody knows (None) every one counts.
 
         :raises BrokerUnavailable: if the outcome is unknown; the redelivery publishes the same dispatch again.
         """
+        for hop in range(job.call.hop + 1, len(job.call.route)):
+            backend = job.call.route[hop].backend
+            if (alive is None or backend in alive) and await self.send_to(job, number, hop):
+                return backend
+        return None
+
+    async def send_to(self, job: Job, number: int, hop: int) -> bool:
+        """Publish a job's call to one station of its route; False if that does not take it.
+
+        :raises BrokerUnavailable: if the outcome is unknown.
+        """
         if self._calls is None:
             raise BrokerUnavailable("There is no connection to RabbitMQ for now.")
-        for hop in range(job.call.hop + 1, len(job.call.route)):
-            if self.alive is not None and job.call.route[hop].backend not in self.alive:
-                continue
-            following = msgspec.structs.replace(
-                job.call, hop=hop, number=number, attempts=job.call.attempts + job.attempts
-            )
-            try:
-                await publish_call(self._calls, self.names, following)
-            except (Unroutable, Refused):
-                continue
-            except Unconfirmed as error:
-                self.give_up()
-                raise BrokerUnavailable(str(error)) from error
-            return following.route[hop].backend
-        return None
+        call = msgspec.structs.replace(job.call, hop=hop, number=number, attempts=job.call.attempts + job.attempts)
+        try:
+            await publish_call(self._calls, self.names, call)
+        except (Unroutable, Refused):
+            return False
+        except Unconfirmed as error:
+            self.give_up()
+            raise BrokerUnavailable(str(error)) from error
+        return True

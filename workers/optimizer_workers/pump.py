@@ -15,18 +15,17 @@ from optimizer_wire.errors import DeadlineExceeded
 from optimizer_wire.ids import new_id
 from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.execution import Execution
+from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
 from optimizer_workers.metrics import BUDGET_WAITS, HELD
+from optimizer_workers.mover import Mover
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.scheduler import Scheduler
 
 LONGEST_LOOK_S = 1.0
 TELL_WAIT_MS = 1_000
 RESERVED_AT_ONCE = 16
-# A call whose route goes on does not wait here for budget that comes later than this, nor behind others for longer.
-MOVE_ON_MS = 1_000
-HELD_TOO_LONG_MS = 2_000
 # Waits that say nothing about the backend: it is busy, or this Redis is being told what was used.
 _ORDINARY = frozenset({"restored", "concurrency"})
 
@@ -43,6 +42,7 @@ class Pump:
         execution: Execution,
         reporter: Reporter,
         link: Link,
+        fleet: Fleet,
         clock: FleetClock,
         log: Logger,
     ) -> None:
@@ -57,16 +57,14 @@ class Pump:
         self._log = log
         self._changed = asyncio.Event()
         self._waiting_told = False
-        self._dry_until_ms = 0
+        self._mover = Mover(scheduler, link, fleet, reporter, clock, log, self.spawn)
         self.running: set[asyncio.Task[None]] = set()
 
     def take(self, job: Job) -> None:
-        """Hold a call that was delivered, or send it on at once if it would wait here for long."""
+        """Hold a call that was delivered."""
         job.held_since_ms = self._clock.now_ms()
-        if job.further and not job.look_first and job.held_since_ms + MOVE_ON_MS < self._dry_until_ms:
-            self.spawn(self._move_on(job))
-            return
         self._scheduler.push(job)
+        self._mover.arrived(job)
         self._changed.set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -107,9 +105,7 @@ class Pump:
             return
         shortest = min(waits, key=lambda wait: wait.ms)
         await self._tell_waiting(shortest)
-        if shortest.ms >= MOVE_ON_MS:
-            self._dry_until_ms = self._clock.now_ms() + shortest.ms
-            self._send_on(self._scheduler.take_movable(held_before_ms=self._clock.now_ms()))
+        self._mover.dry(shortest.ms)
         await asyncio.sleep(min(max(shortest.ms, 1) / 1000, LONGEST_LOOK_S))
 
     async def _begin_one(self, grant: Grant) -> None:
@@ -154,30 +150,11 @@ class Pump:
             self._log.exception("job failed for good", work=job.call.work_id)
             self._link.give_up()
 
-    def _send_on(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            self.spawn(self._move_on(job))
-
-    async def _move_on(self, job: Job) -> None:
-        """Send a call that waits here to the next backend of its route, or hold it after all.
-
-        Its dispatch has not begun, so that it keeps its number: of two copies the first to begin wins.
-        """
-        try:
-            to = await self._link.forward(job, job.call.number)
-            if to is None:
-                self._scheduler.push(job)
-                return
-            await self._reporter.moved(self._link.outbox, job, to)
-            await self._link.ack(job)
-        except BrokerUnavailable:
-            self._log.info("not moved on: no connection", work=job.call.work_id)
-
     async def tend(self) -> None:
         """Once a second: send on what has waited here for too long, and let go of what nobody waits for any more."""
         while True:
             await asyncio.sleep(LONGEST_LOOK_S)
-            self._send_on(self._scheduler.take_movable(held_before_ms=self._clock.now_ms() - HELD_TOO_LONG_MS))
+            self._mover.look()
             for job in self._scheduler.take_expired(self._clock.now_ms()):
                 await self._expire(job)
 

@@ -46,14 +46,9 @@ class Scheduler:
             return None
         return max(0, min(job.not_before_ms for job in self._jobs) - now_ms)
 
-    def take_movable(self, held_before_ms: int) -> list[Job]:
-        """Take the calls held since before then whose route goes on."""
-        movable = [
-            job for job in self._jobs if job.further and not job.look_first and job.held_since_ms <= held_before_ms
-        ]
-        for job in movable:
-            self._jobs.remove(job)
-        return movable
+    def held_before(self, held_before_ms: int) -> list[Job]:
+        """The calls held since before then, still held."""
+        return [job for job in self._jobs if job.held_since_ms <= held_before_ms]
 
     def take_expired(self, now_ms: int) -> list[Job]:
         """Take the calls whose deadline has passed."""

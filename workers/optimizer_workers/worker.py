@@ -10,7 +10,7 @@ from optimizer_service.lifetime import first_of
 from optimizer_service.logs import Logger
 from optimizer_state.budget import REMIND_S, Budget
 from optimizer_state.flights import RENEW_S, Flights
-from optimizer_state.presence import HEARTBEAT_S, Presence, Roster
+from optimizer_state.presence import HEARTBEAT_S, Presence
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire import events
 from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
@@ -20,6 +20,7 @@ from optimizer_wire.session import BrokerUnavailable, Session, delivery_of
 from optimizer_wire.topology import Names, backend_topology, shared_topology
 from optimizer_workers.desk import Desk
 from optimizer_workers.execution import Execution
+from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
 from optimizer_workers.metrics import REDIS_UP
@@ -48,18 +49,26 @@ class Worker:
         self._store = store
         self._backend = upstream.backend
         self._budget = budget
-        self._roster = Roster(store)
-        self._presence = Presence(self._backend.name, instance)
+        self._fleet = Fleet(store, Presence(self._backend.name, instance), budget)
         self._stop = stop
         self._log = log
         self._link = Link(names, store.clock)
         self._scheduler = Scheduler()
         self._reporter = Reporter(self._backend.name, f"worker/{self._backend.name}/{instance}")
         flights = Flights(store)
-        desk = Desk(self._link, self._scheduler, budget, flights, store.clock)
+        desk = Desk(self._link, self._scheduler, self._fleet, budget, flights, store.clock)
         execution = Execution(desk, flights, upstream, self._reporter, store.clock)
         self._pump = Pump(
-            self._backend, self._scheduler, budget, flights, execution, self._reporter, self._link, store.clock, log
+            self._backend,
+            self._scheduler,
+            budget,
+            flights,
+            execution,
+            self._reporter,
+            self._link,
+            self._fleet,
+            store.clock,
+            log,
         )
         self.serving = False
 
@@ -97,8 +106,7 @@ class Worker:
         for task in list(self._pump.running):
             task.cancel()
         await asyncio.gather(*self._pump.running, return_exceptions=True)
-        with suppress(RedisAway):
-            await self._roster.leave(self._presence)
+        await self._fleet.leave()
 
     async def _drain(self, tags: list[str]) -> None:
         """Take nothing new, hand back what was not begun, finish what runs."""
@@ -151,26 +159,13 @@ class Worker:
         beats = 0
         while True:
             if beats % round(HEARTBEAT_S / REMIND_S) == 0:
-                await self._beat()
+                REDIS_UP.labels(self._backend.name).set(await self._fleet.beat())
             await self._budget.restore()
             if beats % round(RENEW_S / REMIND_S) == 0:
                 with suppress(RedisAway):
                     await self._budget.keep()
             beats += 1
             await asyncio.sleep(REMIND_S)
-
-    async def _beat(self) -> None:
-        """Tell that this worker lives, and count the others."""
-        try:
-            await self._store.synchronise_clock()
-            await self._roster.beat(self._presence)
-            alive = await self._roster.alive()
-        except RedisAway:
-            REDIS_UP.labels(self._backend.name).set(0)
-            return
-        REDIS_UP.labels(self._backend.name).set(1)
-        self._link.alive = frozenset(presence.backend for presence in alive)
-        self._budget.workers_seen = max(1, sum(1 for p in alive if p.backend == self._backend.name))
 
 
 def _understood(message: DeliveredMessage) -> Call:

@@ -61,10 +61,15 @@ def test_what_follows_from_a_request():
     assert intake.admission.may_read
 
 
-@pytest.mark.parametrize("user", ["bert", None])
-def test_tenant_comes_from_the_broker(user):
-    """A user without a tenant, or without the broker's word for it, belongs to the default tenant."""
-    assert receive(user=user, reply_to=f"o.replies.{user}.1").waiter.tenant == "default"
+def test_tenant_comes_from_the_broker():
+    """A user without a tenant belongs to the default tenant."""
+    assert receive(user="bert", reply_to="o.replies.bert.1").waiter.tenant == "default"
+
+
+def test_with_tenants_the_user_must_be_vouched_for():
+    """Where there are tenants, leaving out the user does not make a sender one of the default tenant."""
+    with pytest.raises(AuthenticationError, match="user_id"):
+        receive(user=None, reply_to="o.replies.anna.1")
 
 
 def test_task_of_the_sender_wins():
