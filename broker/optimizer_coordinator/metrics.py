@@ -18,3 +18,6 @@ ADMISSION = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1),
 )
 REDIS_UP = Gauge("optimizer_coordinator_redis_up", "Whether Redis answered when last asked")
+BACKEND_ALIVE = Gauge(
+    "optimizer_coordinator_backend_alive", "Whether a live worker of the backend was last seen", ("backend",)
+)

@@ -1,5 +1,6 @@
 """What a coordinator knows of the fleet without asking: refreshed in the background, never looked up per request."""
 
+from optimizer_coordinator.metrics import BACKEND_ALIVE
 from optimizer_state.presence import Roster
 from optimizer_state.store import RedisAway, Store
 
@@ -18,6 +19,9 @@ class Snapshot:
         """Look again; keeps the last view if Redis is away."""
         try:
             await self._store.synchronise_clock()
-            self.alive = frozenset(presence.backend for presence in await self._roster.alive())
+            alive = frozenset(presence.backend for presence in await self._roster.alive())
         except RedisAway:
             return
+        for backend in alive | (self.alive or frozenset()):
+            BACKEND_ALIVE.labels(backend).set(backend in alive)
+        self.alive = alive

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,6 +143,8 @@ class Stack:
         started = [self.worker(name) for name in self.backends for _ in range(workers)]
         started += [self.coordinator() for _ in range(coordinators)]
         self.ready(*started)
+        for coordinator in started[-coordinators:]:
+            wait_until(lambda c=coordinator: set(self.backends) <= _seen_by(c), f"the workers, at {coordinator.name}")
         return self
 
     def ready(self, *processes: Running) -> None:
@@ -163,6 +167,14 @@ def _is_ready(running: Running) -> bool:
     if running.process.poll() is not None:
         raise AssertionError(f"{running.name} left with code {running.process.returncode}:\n{running.text()}")
     return '"event": "ready"' in running.text()
+
+
+def _seen_by(coordinator: Running) -> set[str]:
+    """The backends with a live worker, as a coordinator sees them: its view may be a second old."""
+    admin = next(json.loads(line) for line in coordinator.text().splitlines() if '"event": "admin"' in line)
+    with urllib.request.urlopen(f"{admin['url']}/metrics", timeout=5) as response:
+        text = response.read().decode()
+    return set(re.findall(r'^optimizer_coordinator_backend_alive\{backend="([^"]+)"\} 1\.0$', text, re.MULTILINE))
 
 
 def _url_line(running: Running) -> dict[str, Any] | None:
