@@ -41,7 +41,8 @@ async def test_rabbitmq_killed_and_started_again(stack: Stack, private_rabbitmq)
     stack.simulate("alpha", {"latency": {"base_s": 0.05}}, concurrency=16)
     stack.start(coordinators=2, workers=2)
     async with AsyncExitStack() as pool:
-        fleet = await clients(stack, pool, 5)
+        # A broker may take longer to start than the five seconds after which agents are told that it is away.
+        fleet = await clients(stack, pool, 5, connect_timeout=60.0)
         asked = [asyncio.ensure_future(load(client, 60, f"c{i}", 0.05)) for i, client in enumerate(fleet)]
         await asyncio.sleep(1.0)
         await asyncio.to_thread(private_rabbitmq.kill)

@@ -267,7 +267,9 @@ def test_redis_away_at_the_start(stack: Stack):
     port = free_port()
     stack.redis_url = f"redis://127.0.0.1:{port}/0"
     stack.simulate("alpha")
-    stack.start()
+    stack.configure()
+    # Not `start`: without Redis a coordinator never sees the workers.
+    stack.ready(stack.worker("alpha"), stack.coordinator())
     ours = [process(stack, kind) for kind in OURS]
     assert [ask(stack, "hello").source for _ in range(2)] == ["backend", "backend"]
     for running in ours:

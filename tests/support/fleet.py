@@ -9,10 +9,10 @@ from tests.support.stack import Stack
 from optimizer_client import AsyncOptimizer
 
 
-async def clients(stack: Stack, pool: AsyncExitStack, count: int) -> list[AsyncOptimizer]:
-    """Connected clients, each with its own connection."""
+async def clients(stack: Stack, pool: AsyncExitStack, count: int, **more: float) -> list[AsyncOptimizer]:
+    """Connected clients, each with its own connection; `more` are further arguments of each."""
     made = [
-        await pool.enter_async_context(AsyncOptimizer(f"agent-{i}", url=stack.amqp_url, prefix=stack.prefix))
+        await pool.enter_async_context(AsyncOptimizer(f"agent-{i}", url=stack.amqp_url, prefix=stack.prefix, **more))
         for i in range(count)
     ]
     for client in made:
