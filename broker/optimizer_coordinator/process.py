@@ -5,15 +5,15 @@ from contextlib import suppress
 
 from optimizer_config.model import Config
 from optimizer_coordinator.coordinator import Coordinator
+from optimizer_coordinator.snapshot import REFRESH_S
 from optimizer_service.health import AdminServer, PortTaken, Readiness
 from optimizer_service.lifetime import EXIT_CONFIG, every, keep_session, stop_on_signals, what_to_do
-from optimizer_service.logs import logger
+from optimizer_service.logs import logger, tell_redis
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.ids import new_id
 from optimizer_wire.session import TopologyDiffers
 
-REFRESH_S = 1.0
 SWEEP_S = 60.0
 
 
@@ -25,7 +25,7 @@ async def serve(config: Config, *, admin_host: str = "127.0.0.1", admin_port: in
     store = Store(
         config.redis_url,
         config.prefix,
-        on_change=lambda why: log.warning("redis is away", reason=why) if why else log.warning("redis is back"),
+        on_change=lambda why: tell_redis(log, why),
     )
     coordinator = Coordinator(config, store, instance, stop, log)
 

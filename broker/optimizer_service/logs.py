@@ -43,3 +43,11 @@ def logger(component: str) -> Logger:
     """A logger that names its component in every line."""
     bound: Logger = structlog.get_logger(component=component)
     return bound
+
+
+def tell_redis(log: Logger, why: str | None) -> None:
+    """Log that Redis went away, for a reason, or (None) is back."""
+    if why:
+        log.warning("redis is away", reason=why)
+    else:
+        log.warning("redis is back")

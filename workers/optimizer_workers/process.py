@@ -10,7 +10,7 @@ from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend, Config
 from optimizer_service.health import AdminServer, PortTaken, Readiness
 from optimizer_service.lifetime import EXIT_CONFIG, keep_session, stop_on_signals, what_to_do
-from optimizer_service.logs import logger
+from optimizer_service.logs import logger, tell_redis
 from optimizer_state.budget import Budget
 from optimizer_state.flights import Flights
 from optimizer_state.store import Store
@@ -36,7 +36,7 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
     store = Store(
         config.redis_url,
         config.prefix,
-        on_change=lambda why: log.warning("redis is away", reason=why) if why else log.warning("redis is back"),
+        on_change=lambda why: tell_redis(log, why),
     )
     budget = Budget(store, backend, instance)
     # Early: what it starts in Redis takes effect while this process is still connecting.
