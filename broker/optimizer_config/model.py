@@ -11,7 +11,7 @@ from optimizer_wire.urls import masked_url
 
 Api = Literal["openai", "anthropic"]
 Kind = Literal["free", "paid", "local"]
-Dimension = Literal["requests", "tokens", "input_tokens", "output_tokens"]
+Dimension = Literal["requests", "tokens", "input_tokens", "output_tokens", "usd"]
 
 DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
@@ -21,10 +21,21 @@ _MASK = "***"
 _URLS = frozenset({"amqp_url", "redis_url"})
 
 
+class Reset(msgspec.Struct, frozen=True):
+    """When a fixed window begins anew: every day, or every first of a month, at a time of day in a time zone."""
+
+    every: Literal["day", "month"] = "day"
+    hour: int = 0
+    minute: int = 0
+    zone: str = "UTC"
+
+
 class Limit(msgspec.Struct, frozen=True):
     """At most `count` of a dimension in every `per_s` seconds; for some models only, if `models` is not empty.
 
-    `name` is unique among the limits of a backend. `source` and `as_of` say where a number of the catalogue comes from.
+    With `reset` it is a fixed window that begins anew at a wall-clock time, else a sliding one. Money (`usd`) is counted
+    in millionths of a US dollar. `name` is unique among the limits of a backend. `source` and `as_of` say where a number
+    of the catalogue comes from.
     """
 
     name: str
@@ -34,13 +45,25 @@ class Limit(msgspec.Struct, frozen=True):
     models: tuple[str, ...] = ()
     source: str = ""
     as_of: str = ""
+    reset: Reset | None = None
+
+
+class BreakerSettings(msgspec.Struct, frozen=True):
+    """So many failures within `within_s` seconds open a backend's circuit breaker for `open_s` seconds."""
+
+    failures: int = 5
+    within_s: float = 300.0
+    open_s: float = 300.0
 
 
 class Backend(msgspec.Struct, frozen=True):
     """One backend with one credential.
 
     `timeout_s` is the longest a single call may take; `prices` the provider's id in genai-prices. `headers` are sent
-    with every call and never shown, because they may hold a secret.
+    with every call and never shown, because they may hold a secret. `max_workers` is how many workers a worker reckons
+    with that has never reached Redis. `max_share` is the largest share of the fleet's last 100 calls that may go here.
+    `ratelimit_headers` names the table that its response headers are read by. `counts_max_tokens`: it charges the
+    requested maximum of output tokens against its limits, whatever is used.
     """
 
     name: str
@@ -56,6 +79,11 @@ class Backend(msgspec.Struct, frozen=True):
     prices: str | None = None
     headers: dict[str, str] = {}
     display: str = ""
+    max_workers: int = 8
+    max_share: float | None = None
+    breaker: BreakerSettings = BreakerSettings()
+    ratelimit_headers: str | None = None
+    counts_max_tokens: bool = False
 
     @property
     def default_model(self) -> str:

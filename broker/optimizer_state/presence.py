@@ -17,13 +17,33 @@ class Presence:
     worker: str
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """How soon a backend can take a call: one that arrives now starts at `ready_ms` (Unix milliseconds of the fleet's
+    clock; past means now), and each further one `per_call_ms` later.
+
+    `reason` is what it waits for: the name of a limit, or a word such as `breaker`, `blocked`, `paused`; empty for none.
+    `told_ms` is when a worker said so.
+    """
+
+    ready_ms: int
+    per_call_ms: int = 0
+    reason: str = ""
+    told_ms: int = 0
+
+
+def _outlook(text: str) -> Outlook:
+    ready_ms, per_call_ms, told_ms, reason = text.split(" ", 3)
+    return Outlook(int(ready_ms), int(per_call_ms), reason, int(told_ms))
+
+
 class Roster:
     """The workers of one deployment, in a sorted set by when each was last heard of. Raises `RedisAway`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._key = f"{store.prefix}:workers"
-        self._dry_key = f"{store.prefix}:dry"
+        self._outlook_key = f"{store.prefix}:outlooks"
 
     async def beat(self, presence: Presence) -> None:
         """Tell that a worker lives."""
@@ -35,15 +55,16 @@ class Roster:
         """Tell that a worker has stopped."""
         await self._store.command("ZREM", self._key, f"{presence.backend} {presence.worker}")
 
-    async def tell_dry(self, backend: str, until_ms: int) -> None:
-        """Tell until when a backend can take no more calls."""
-        await self._store.command("HSET", self._dry_key, backend, until_ms)
+    async def tell(self, backend: str, outlook: Outlook) -> None:
+        """Tell how soon a backend can take a call."""
+        words = (outlook.ready_ms, outlook.per_call_ms, self._store.clock.now_ms(), outlook.reason)
+        await self._store.command("HSET", self._outlook_key, backend, " ".join(str(word) for word in words))
 
-    async def dry(self) -> dict[str, int]:
-        """Until when each backend can take no more calls, as its workers last told; past times mean that it can."""
-        told = await self._store.command("HGETALL", self._dry_key)
+    async def outlooks(self) -> dict[str, Outlook]:
+        """How soon each backend can take a call, as its workers last told; a past `ready_ms` means now."""
+        told = await self._store.command("HGETALL", self._outlook_key)
         pairs = told.items() if isinstance(told, dict) else zip(told[::2], told[1::2], strict=True)
-        return {backend.decode(): int(until_ms) for backend, until_ms in pairs}
+        return {backend.decode(): _outlook(text.decode()) for backend, text in pairs}
 
     async def alive(self) -> tuple[Presence, ...]:
         """Who was heard of within the last five seconds."""
