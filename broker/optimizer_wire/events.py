@@ -73,6 +73,11 @@ CALL_FAILED = "optimizer.call.failed"
 RETRY = "optimizer.retry"
 ERROR = "optimizer.error"
 RATE_LIMIT = "optimizer.rate_limit"
+BREAKER_OPEN = "optimizer.circuit_breaker.open"
+BREAKER_HALF_OPEN = "optimizer.circuit_breaker.half_open"
+BREAKER_CLOSED = "optimizer.circuit_breaker.closed"
+BACKEND_DOWN = "optimizer.backend_down"
+QUOTA = "optimizer.quota"
 WORKER_STARTED = "optimizer.worker.started"
 WORKER_STOPPED = "optimizer.worker.stopped"
 
@@ -111,6 +116,23 @@ KINDS: dict[str, EventKind] = {
             RATE_LIMIT,
             "a backend refused a call for its rate, calls wait for budget, or one moved on instead",
             (*_CALL, "outcome", "status", "retry_after_s", "message"),
+        ),
+        EventKind(
+            BREAKER_OPEN,
+            "a backend failed so often that nobody calls it for a while",
+            ("backend", "retry_after_s", "message"),
+        ),
+        EventKind(BREAKER_HALF_OPEN, "one call of the whole fleet tries a backend again", ("backend", "message")),
+        EventKind(BREAKER_CLOSED, "a backend answers again and is called as before", ("backend", "message")),
+        EventKind(
+            BACKEND_DOWN,
+            "a whole route is out: each of its backends has no worker, an open circuit breaker, or is parked",
+            ("backend", "task", "retry_after_s", "message"),
+        ),
+        EventKind(
+            QUOTA,
+            "a request waits for the quota of its agent, its tenant or the fleet, or was refused for it",
+            (*_WHO, "fingerprint", "outcome", "retry_after_s", "message"),
         ),
         EventKind(WORKER_STARTED, "a worker is ready for calls", ("backend", "message")),
         EventKind(WORKER_STOPPED, "a worker has drained and leaves", ("backend", "message")),
