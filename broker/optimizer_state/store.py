@@ -32,9 +32,22 @@ FAILURES_TO_LEAVE = 2
 LATE_TIMER_S = 0.1
 
 Script = Literal[
-    "admit", "begin", "renew", "complete", "release", "cancel", "sweep", "reserve", "settle", "keep", "restore", "block"
+    "admit",
+    "begin",
+    "renew",
+    "complete",
+    "release",
+    "cancel",
+    "sweep",
+    "reserve",
+    "settle",
+    "keep",
+    "restore",
+    "block",
+    "settings",
+    "levels",
 ]
-_BUDGET_SCRIPTS = frozenset({"reserve", "settle", "keep", "restore", "block"})
+_BUDGET_SCRIPTS = frozenset({"reserve", "settle", "keep", "restore", "block", "settings", "levels"})
 
 
 class RedisAway(Exception):
