@@ -165,7 +165,8 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
 
     A flight is named by `fingerprint` and `flight`; `number` counts its dispatches (1, 2, …). `flight = 0` means that
     there is none: the cache is off or Redis was away, and only `waiter` is to be answered.
-    `hop` is the station of `route` that this message is for; `attempts` counts the calls already made.
+    `hop` is the station of `route` that this message is for; `attempts` counts the calls already made. `failed` are the
+    backends that failed it for another reason than their rate: it does not go back to them.
     """
 
     v: int
@@ -179,6 +180,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     task: Task = "general"
     hop: int = 0
     attempts: int = 0
+    failed: tuple[str, ...] = ()
     may_read: bool = True
     store_ttl_ms: int = 0
     tags: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from io import BytesIO
 from types import TracebackType
 from typing import Any, Self
@@ -26,12 +27,13 @@ _USER_AGENT = "fleet-optimizer"
 
 
 class _Written:
-    """When the request was last written to the socket: `time.monotonic()`, or None."""
+    """When the request was last written to the socket: `time.monotonic()`, or None. `tell` is called each time."""
 
-    __slots__ = ("at",)
+    __slots__ = ("at", "tell")
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[], None] | None) -> None:
         self.at: float | None = None
+        self.tell = tell
 
 
 class _TooLarge(Exception):
@@ -40,6 +42,8 @@ class _TooLarge(Exception):
 
 async def _on_write(_session: aiohttp.ClientSession, written: Any, _params: Any) -> None:
     written.at = time.monotonic()
+    if written.tell is not None:
+        written.tell()
 
 
 def _as_it_is(trace_request_ctx: Any = None) -> Any:
@@ -81,13 +85,21 @@ class BackendClient:
         if self._session is not None:
             await self._session.close()
 
-    async def call(self, op: Op, model: str, params: dict[str, Any], timeout_s: float) -> CallResult:
+    async def call(
+        self,
+        op: Op,
+        model: str,
+        params: dict[str, Any],
+        timeout_s: float,
+        on_written: Callable[[], None] | None = None,
+    ) -> CallResult:
         """Make one call, once. Whatever the backend or the network does is an outcome, never an exception.
 
         :param timeout_s: for the whole call, waiting for a connection included.
+        :param on_written: called when the request was written to the socket, again if it went out in pieces.
         :raises asyncio.CancelledError: if the caller gives up; the connection is then closed.
         """
-        written = _Written()
+        written = _Written(on_written)
         try:
             secret = self._secret.reveal() if self._secret else None
             request = self._family.request(self.backend, secret, op, model, params)
