@@ -5,6 +5,7 @@ It subscribes with a bounded queue of its own: a slow terminal loses the oldest 
 
 import argparse
 import asyncio
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -15,10 +16,11 @@ from aiormq.abc import DeliveredMessage
 from rich.console import Console
 from rich.text import Text
 
+from optimizer_config.guess import did_you_mean
 from optimizer_service.lifetime import EXIT_UNAVAILABLE, first_of, run, stop_on_signals
 from optimizer_wire.codec import decode
 from optimizer_wire.errors import InvalidRequest
-from optimizer_wire.events import Event
+from optimizer_wire.events import KINDS, Event
 from optimizer_wire.ids import new_id
 from optimizer_wire.session import BrokerUnavailable, Session, TopologyDiffers
 from optimizer_wire.topology import Names, event_queue, shared_topology, topic_pattern
@@ -31,11 +33,14 @@ _STYLES = {
     "rate_limit": "yellow",
     "retry": "yellow",
 }
+_WORDS = {"*": r"\.[^.]+", "#": r"(\.[^.]+)*"}
 _SHOWN = ("agent", "task", "backend", "model", "outcome", "error_code", "waiters", "attempt", "message")
 
 
 async def monitor(url: str, prefix: str, patterns: Sequence[str], as_json: bool, count: int | None) -> int:
     """Print events that match any of the patterns until stopped; returns the exit code."""
+    for doubt in unknown_patterns(patterns):
+        print(f"optimizer: warning: {doubt}", file=sys.stderr)
     stop = stop_on_signals()
     try:
         async with await Session.open(url, "optimizer event monitor") as session:
@@ -46,6 +51,24 @@ async def monitor(url: str, prefix: str, patterns: Sequence[str], as_json: bool,
     except (BrokerUnavailable, TopologyDiffers) as error:
         print(f"optimizer: {error}", file=sys.stderr)
     return EXIT_UNAVAILABLE
+
+
+def unknown_patterns(patterns: Sequence[str]) -> list[str]:
+    """A sentence about each pattern that no documented kind of event matches; it may be one of a newer version."""
+    stems = {stem for kind in KINDS for stem in (kind, kind.rpartition(".")[0] + ".*")}
+    return [
+        f'no event in docs/events.md matches "{pattern}"{did_you_mean(pattern, stems) or "."}'
+        for pattern in patterns
+        if not any(_matches(topic_pattern(pattern), kind) for kind in KINDS)
+    ]
+
+
+def _matches(topic: str, kind: str) -> bool:
+    """As a topic exchange matches: `*` is one word, `#` any number of them."""
+    return (
+        re.fullmatch("".join(_WORDS.get(word, rf"\.{re.escape(word)}") for word in topic.split(".")), f".{kind}")
+        is not None
+    )
 
 
 async def _print(
