@@ -6,11 +6,14 @@ known to the configuration and will be further dimensions of the same reservatio
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from optimizer_config.model import Backend
+from optimizer_state.fleet_view import FleetView, Level
+from optimizer_state.grants import Ask, BreakerChange, Grant, Settled, Wait
 from optimizer_state.store import RedisAway, Step, Store
 from optimizer_state.windows import OwnUse, Window
+
+__all__ = ["Ask", "BreakerChange", "Budget", "FleetView", "Grant", "Level", "Settled", "Wait"]
 
 LEASE_MS = 30_000
 # What counts is the moment a request reaches the backend; this much later than it was written, at the latest.
@@ -19,21 +22,6 @@ ARRIVAL_MARGIN_MS = 250
 # (or ever) waits a little longer than that for the others.
 REMIND_S = 0.25
 RESTORE_GRACE_MS = 600
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A reservation that was granted."""
-
-    reservation: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """No budget for now: look again after `ms`; `limit` is what is used up."""
-
-    ms: int
-    limit: str
 
 
 def request_windows(backend: Backend) -> tuple[Window, ...]:
@@ -64,8 +52,9 @@ class Budget:
         self.workers_seen = 1
         self._key = f"{store.prefix}:{{backend:{backend.name}}}"
 
-    async def reserve(self, reservation: str) -> Grant | Wait:
+    async def reserve(self, ask: Ask) -> Grant | Wait:
         """Reserve one call, in all limits or none. Never raises: without Redis it is this worker's share."""
+        reservation = ask.reservation
         if not self._must_report:
             try:
                 return await self._reserve(reservation)
@@ -105,8 +94,9 @@ class Budget:
         self._ghosts.discard(reservation)
         self._own.hold(reservation, dict(self._amounts))
 
-    async def settle(self, grant: Grant, *, written_ago_ms: float | None) -> None:
-        """The call has ended; its request was written so long ago, or (None) never: then nothing was used."""
+    async def settle(self, grant: Grant, settled: Settled) -> BreakerChange | None:
+        """The call has ended. Returns how this changed the breaker. Call `block` before it, if the backend said so."""
+        written_ago_ms = settled.written_ago_ms
         self._flying.discard(grant.reservation)
         counts_ago_ms = None if written_ago_ms is None else round(written_ago_ms) - ARRIVAL_MARGIN_MS
         reported = False
@@ -126,8 +116,26 @@ class Budget:
         self._own.settle(grant.reservation, counts_at, reported=reported)
         if not reported:
             self._must_report = True
+        return None
 
-    async def block(self, for_s: float) -> None:
+    @property
+    def remind_s(self) -> float:
+        """How often `remind` is to be called."""
+        return REMIND_S
+
+    @property
+    def fleet_view(self) -> FleetView:
+        """The last look at what the whole fleet uses."""
+        return FleetView()
+
+    def written(self, grant: Grant) -> None:
+        """The request of a granted call is being written to its connection right now."""
+
+    async def remind(self) -> None:
+        """Keep Redis informed, and look at the whole fleet's use. Quick while Redis is away; never raises."""
+        await self.restore()
+
+    async def block(self, for_s: float, reason: str = "") -> None:  # noqa: ARG002
         """Let no worker start a call for a while, because the backend said so."""
         try:
             await self._store.run([Step("block", self._key, (round(for_s * 1000),))])
