@@ -37,6 +37,11 @@ class Outcome(StrEnum):
         return self not in _FINAL
 
     @property
+    def rate_only(self) -> bool:
+        """Whether the backend refused the call only for its rate: it is well, and would take it later."""
+        return self in _SLOW_DOWN
+
+    @property
     def retry_here(self) -> bool:
         """Whether the same backend may mend it after a pause."""
         return self in _PASSING
@@ -48,7 +53,8 @@ class Outcome(StrEnum):
 
 
 _ILL = frozenset({Outcome.overloaded, Outcome.transient, Outcome.timed_out})
-_PASSING = _ILL | {Outcome.throttled, Outcome.ramp}
+_SLOW_DOWN = frozenset({Outcome.throttled, Outcome.ramp})
+_PASSING = _ILL | _SLOW_DOWN
 _FINAL = frozenset({Outcome.answered, Outcome.invalid, Outcome.content_filtered, Outcome.cancelled})
 _CODES = {
     Outcome.answered: "",

@@ -4,15 +4,16 @@ import asyncio
 from contextlib import suppress
 
 from optimizer_service.outbox import Outbox
-from optimizer_state.budget import Budget, Grant
+from optimizer_state.budget import Grant, Wait
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import RENEW_S, Flights
 from optimizer_state.store import RedisAway
-from optimizer_wire.ids import new_id
+from optimizer_workers.allowance import Allowance
 from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
 from optimizer_workers.scheduler import Scheduler
+from optimizer_workers.stations import ready_stations, stations
 
 LONGEST_REST_MS = 1_000
 SHORTEST_REST_MS = 50
@@ -22,12 +23,12 @@ class Desk:
     """Serves the jobs of one worker."""
 
     def __init__(
-        self, link: Link, scheduler: Scheduler, fleet: Fleet, budget: Budget, flights: Flights, clock: FleetClock
+        self, link: Link, scheduler: Scheduler, fleet: Fleet, allowance: Allowance, flights: Flights, clock: FleetClock
     ) -> None:
         self._link = link
         self._fleet = fleet
         self._scheduler = scheduler
-        self._budget = budget
+        self._allowance = allowance
         self._flights = flights
         self._clock = clock
 
@@ -44,15 +45,31 @@ class Desk:
         """The job cannot be done: keep its message among the dead letters."""
         await self._link.reject(job)
 
-    async def forward(self, job: Job, number: int) -> str | None:
-        """Send the job's call on along its route; returns the backend that took it, or None."""
-        return await self._link.forward(job, number, await self._fleet.alive_now())
+    async def forward(self, job: Job, number: int, *, only_ready: bool = False) -> str | None:
+        """Send the job's call to another backend of its route; returns the one that took it, or None.
+
+        With `only_ready` only to one that can take it now.
+        """
+        alive = await self._fleet.alive_now()
+        choose = ready_stations if only_ready else stations
+        for hop in choose(job.call, ready_ms=self._fleet.ready_ms, alive=alive, now_ms=self._clock.now_ms()):
+            if await self._link.send_to(job, number, hop):
+                backend = job.call.route[hop].backend
+                self._fleet.sent_to(backend)
+                return backend
+        return None
 
     def hold(self, job: Job, rest_ms: int) -> None:
         """Look at the job again after a rest, unless it will be delivered anew anyway."""
         if job.stage == self._link.stage and self._link.up:
             job.look_first = True
             job.not_before_ms = self._clock.now_ms() + max(SHORTEST_REST_MS, min(rest_ms, LONGEST_REST_MS))
+            self._scheduler.push(job)
+
+    def put_back(self, job: Job) -> None:
+        """Let the job wait for budget again, as if it had just come, unless it will be delivered anew anyway."""
+        if job.stage == self._link.stage and self._link.up:
+            job.look_first = False
             self._scheduler.push(job)
 
     async def pause(self, job: Job, for_s: float) -> bool:
@@ -65,20 +82,20 @@ class Desk:
                 return False
         return True
 
-    async def reserve(self, job: Job) -> Grant | None:
-        """Wait for budget, keeping the flight; None if nobody waits for the job any more."""
-        reservation = new_id()
+    async def reserve(self, job: Job) -> Grant | Wait | None:
+        """Wait for budget, keeping the flight.
+
+        None if nobody waits for the job any more; the `Wait` if the budget comes back only after its deadline.
+        """
         while True:
-            verdict = await self._budget.reserve(reservation)
+            verdict = await self._allowance.reserve(job)
             if isinstance(verdict, Grant):
                 return verdict
             if not await self._wanted(job):
                 return None
-            await asyncio.sleep(max(SHORTEST_REST_MS / 1000, min(verdict.ms / 1000, RENEW_S)))
-
-    async def block(self, for_s: float) -> None:
-        """Leave the backend alone for a while, all workers."""
-        await self._budget.block(for_s)
+            if verdict.sure and self._clock.now_ms() + verdict.ms > job.deadline_ms:
+                return verdict
+            await asyncio.sleep(max(SHORTEST_REST_MS / 1000, min(verdict.ms / 1000, LONGEST_REST_MS / 1000)))
 
     async def _wanted(self, job: Job) -> bool:
         if job.call.flight:

@@ -3,9 +3,10 @@
 ::
 
     grant ─► begin ─┬─ run ─────────► call ─► settle ─┬─ answered ─► complete ─► reply to every waiter ─► event ─► ack
-                    ├─ answered, hit ► reply, ack     ├─ failed ───► release ─► publish to the next backend ─► ack
-                    ├─ busy ────────► hold it         ├─ failed ───► pause, reserve again, call again
-                    └─ nobody, moved ► ack            └─ failed ───► complete with the error ─► reply ─► ack
+                    ├─ answered, hit ► reply, ack     ├─ failed ───► release ─► publish to another backend ─► ack
+                    ├─ busy ────────► hold it         ├─ refused for its rate ─► release ─► wait for budget again
+                    └─ nobody, moved ► ack            ├─ failed ───► pause, reserve again, call again
+                                                      └─ failed ───► complete with the error ─► reply ─► ack
 
 Redis away: the call is made without a flight, and the waiter that it carries is answered.
 """
@@ -15,46 +16,58 @@ from contextlib import suppress
 import msgspec
 
 from optimizer_backends.result import CallResult
-from optimizer_state.budget import Grant
+from optimizer_state.budget import Grant, Wait
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Answer, Begun, Completed, Flights
 from optimizer_state.store import RedisAway
-from optimizer_wire.errors import CODES, InternalError, OptimizerError
+from optimizer_wire.errors import CODES, DeadlineExceeded, InternalError, OptimizerError
 from optimizer_wire.messages import Source, Waiter
 from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.desk import Desk
 from optimizer_workers.job import Job
 from optimizer_workers.metrics import WAIT_SECONDS
 from optimizer_workers.reporter import Reporter
-from optimizer_workers.retry import SLOW_DOWN, Again, Failover, GiveUp, after_failure, throttle_pause_s
+from optimizer_workers.repeats import Repeats
+from optimizer_workers.retry import Again, Failover, GiveUp, Requeue, after_failure
 from optimizer_workers.upstream import Finding, Upstream, answer_of
 
 
 class Execution:
     """Runs jobs; each ends acked, held, forwarded, or left to a redelivery."""
 
-    def __init__(self, desk: Desk, flights: Flights, upstream: Upstream, reporter: Reporter, clock: FleetClock) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        flights: Flights,
+        upstream: Upstream,
+        repeats: Repeats,
+        reporter: Reporter,
+        clock: FleetClock,
+    ) -> None:
         self._desk = desk
         self._flights = flights
         self._upstream = upstream
+        self._repeats = repeats
         self._reporter = reporter
         self._clock = clock
-        self._throttled_in_a_row = 0
 
     async def run(self, job: Job, grant: Grant | None) -> None:
         """Take a job through its steps. A grant is settled in every case; without one, one is reserved if need be."""
         begun = await self._begin(job)
         if begun is None or begun.verdict == "run":
-            grant = grant or await self._desk.reserve(job)
+            fly = begun is not None
+            grant = grant or await self._reserve(job, fly=fly)
             if grant is None:
-                # Nobody waits, or Redis has forgotten that somebody does: to begin again tells which.
-                self._desk.hold(job, 0)
                 return
             WAIT_SECONDS.labels(self._upstream.backend.name).observe(self._waited_s(job))
-            await self._call(job, grant, fly=begun is not None)
+            await self._call(job, grant, fly=fly)
             return
         if grant is not None:
             await self._upstream.refund(grant)
+        await self._not_run(job, begun)
+
+    async def _not_run(self, job: Job, begun: Begun) -> None:
+        """There is nothing to call: it has been answered, somebody else runs it, or nobody waits any more."""
         match begun.verdict:
             case "busy":
                 self._desk.hold(job, begun.busy_ms)
@@ -69,6 +82,18 @@ class Execution:
                     self._desk.hold(job, 0)
                     return
         await self._desk.ack(job)
+
+    async def _reserve(self, job: Job, *, fly: bool) -> Grant | None:
+        """Budget for a job that has begun; None if that was its end."""
+        verdict = await self._desk.reserve(job)
+        if isinstance(verdict, Grant):
+            return verdict
+        if verdict is None:
+            # Nobody waits, or Redis has forgotten that somebody does: to begin again tells which.
+            self._desk.hold(job, 0)
+        elif isinstance(verdict, Wait):
+            await self._end(job, too_late(job, verdict.limit), fly=fly)
+        return None
 
     async def _begin(self, job: Job) -> Begun | None:
         """None: there is no flight, or Redis is away."""
@@ -86,7 +111,9 @@ class Execution:
             except BrokerUnavailable:
                 await self._upstream.refund(grant)
                 raise
+            self._repeats.called()
             finding = await self._upstream.call(job, grant, fly=fly, left_s=self._left_s(job))
+            await self._tell_consequences(job, finding)
             if finding.abandoned:
                 await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
                 await self._desk.ack(job)
@@ -95,16 +122,20 @@ class Execution:
                 await self._answered(job, finding, fly=fly)
                 return
             again = await self._failed(job, finding, fly=fly)
-            if again is None:
-                return
-            next_grant = await self._repeat(job, again)
+            next_grant = None if again is None else await self._repeat(job, again, fly=fly)
             if next_grant is None:
-                self._desk.hold(job, 0)
                 return
             grant = next_grant
 
+    async def _tell_consequences(self, job: Job, finding: Finding) -> None:
+        """What the call did to the whole fleet's use of this backend."""
+        with suppress(BrokerUnavailable):
+            if finding.breaker is not None:
+                await self._reporter.breaker(self._desk.outbox, finding.breaker, finding.result.signature)
+            if finding.blocked_s is not None:
+                await self._reporter.throttled(self._desk.outbox, job, finding, finding.blocked_s)
+
     async def _answered(self, job: Job, finding: Finding, *, fly: bool) -> None:
-        self._throttled_in_a_row = 0
         answer = answer_of(job, finding, self._clock.now_ms())
         ttl_ms = job.call.store_ttl_ms if finding.result.complete else 0
         ended = await self._complete(job, answer, ttl_ms, fly=fly)
@@ -117,21 +148,19 @@ class Execution:
         await self._desk.ack(job)
 
     async def _failed(self, job: Job, finding: Finding, *, fly: bool) -> Again | None:
-        """Tell, then fail over, give up, or (returned) make the call again."""
+        """Tell, then pass it on, put it back, give up, or (returned) make the call again."""
         result = finding.result
         await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
-        if result.outcome in SLOW_DOWN:
-            self._throttled_in_a_row += 1
-            pause_s = throttle_pause_s(self._throttled_in_a_row, result.retry_after_s)
-            await self._desk.block(pause_s)
-            await self._reporter.throttled(self._desk.outbox, job, finding, pause_s)
         if fly:
             await self._wait_for_the_last(job)
+        if not result.outcome.rate_only:
+            failed = tuple(dict.fromkeys((*job.call.failed, job.hop.backend)))
+            job.call = msgspec.structs.replace(job.call, failed=failed)
         step = self._step(job, result, further=job.further)
-        if isinstance(step, Failover):
-            if await self._fail_over(job, finding, fly=fly):
+        if isinstance(step, Failover | Requeue):
+            if await self._pass_on(job, finding, fly=fly, only_ready=isinstance(step, Requeue)):
                 return None
-            # No backend of the rest of the route takes calls: this is the last one after all.
+            # No other backend of the route takes calls: this is the last one after all.
             step = self._step(job, result, further=False)
         if isinstance(step, Again):
             await self._reporter.retrying(self._desk.outbox, job, finding, step, job.hop.backend)
@@ -145,17 +174,20 @@ class Execution:
             latest_ms = await self._flights.latest_deadline(job.call)
             job.deadline_ms = max(job.deadline_ms, latest_ms or 0)
 
-    def _step(self, job: Job, result: CallResult, *, further: bool) -> Failover | Again | GiveUp:
+    def _step(self, job: Job, result: CallResult, *, further: bool) -> Failover | Requeue | Again | GiveUp:
         return after_failure(
             result.outcome,
             further=further,
             retries=job.retries,
-            retry_after_s=result.retry_after_s,
+            pauses_s=self._repeats.pauses_s,
             left_s=self._left_s(job),
         )
 
-    async def _fail_over(self, job: Job, finding: Finding, *, fly: bool) -> bool:
-        """Send the job to the next backend; False if none takes it. The dispatch is released first."""
+    async def _pass_on(self, job: Job, finding: Finding, *, fly: bool, only_ready: bool) -> bool:
+        """Send the job to another backend, or let it wait here again; False if neither. The dispatch is released first.
+
+        `only_ready`: the backend only refused it for its rate, so that it may as well wait for it.
+        """
         number = job.call.number
         if fly:
             try:
@@ -167,25 +199,49 @@ class Execution:
                 await self._desk.ack(job)
                 return True
             number = released
-        to = await self._desk.forward(job, number)
-        if to is None:
-            job.call = msgspec.structs.replace(job.call, number=number)
-            if fly:
-                await self._begin(job)
-            return False
-        await self._reporter.retrying(self._desk.outbox, job, finding, None, to)
-        await self._desk.ack(job)
-        return True
+        to = await self._desk.forward(job, number, only_ready=only_ready)
+        if to is not None:
+            await self._reporter.retrying(self._desk.outbox, job, finding, None, to)
+            await self._desk.ack(job)
+            return True
+        job.call = msgspec.structs.replace(job.call, number=number)
+        if only_ready:
+            await self._reporter.retrying(self._desk.outbox, job, finding, None, job.hop.backend)
+            self._desk.put_back(job)
+            return True
+        if fly:
+            await self._begin(job)
+        return False
 
-    async def _repeat(self, job: Job, again: Again) -> Grant | None:
+    async def _repeat(self, job: Job, again: Again, *, fly: bool) -> Grant | None:
+        """The grant for another call here after a pause; None if that was the job's end."""
         job.retries += 1
-        if not await self._desk.pause(job, again.after_s):
-            return None
-        return await self._desk.reserve(job)
+        pause_s = again.after_s
+        while pause_s > 0:
+            if not await self._desk.pause(job, pause_s):
+                self._desk.hold(job, 0)
+                return None
+            pause_s = await self._repeats.wait_s(job)
+        return await self._reserve(job, fly=fly)
 
     async def _give_up(self, job: Job, finding: Finding, *, fly: bool) -> None:
-        error = _error(job, finding)
-        answer = msgspec.structs.replace(answer_of(job, finding, self._clock.now_ms()), error=error.info)
+        await self._end(job, _error(job, finding), fly=fly, finding=finding)
+
+    async def tell_early(self, job: Job, error: OptimizerError) -> None:
+        """End a held job that would miss its deadline anyway, without a call."""
+        begun = await self._begin(job)
+        if begun is None or begun.verdict == "run":
+            await self._end(job, error, fly=begun is not None)
+        else:
+            await self._not_run(job, begun)
+
+    async def _end(self, job: Job, error: OptimizerError, *, fly: bool, finding: Finding | None = None) -> None:
+        """End the job with an error: its waiters are told."""
+        now_ms = self._clock.now_ms()
+        if finding is None:
+            answer = Answer(ok=False, leader=job.call.waiter.id, stored_ms=now_ms, task=job.call.task, error=error.info)
+        else:
+            answer = msgspec.structs.replace(answer_of(job, finding, now_ms), error=error.info)
         ended = await self._complete(job, answer, 0, fly=fly)
         if ended.mine:
             await self._desk.outbox.answer(answer, ended.waiters)
@@ -216,6 +272,11 @@ class Execution:
 
     def _waited_s(self, job: Job) -> float:
         return max(0.0, (self._clock.now_ms() - job.call.waiter.since_ms) / 1000)
+
+
+def too_late(job: Job, reason: str) -> DeadlineExceeded:
+    """The error of a job whose backend takes it only after its deadline."""
+    return DeadlineExceeded(f"{job.hop.backend} takes it only after its deadline ({reason}); it was not called.")
 
 
 def _error(job: Job, finding: Finding) -> OptimizerError:

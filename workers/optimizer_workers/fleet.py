@@ -1,17 +1,18 @@
-"""What a worker knows of the others: which backends are served, and which can take no more calls for now."""
+"""What a worker knows of the others: which backends are served, and how soon each can take a call."""
 
 from contextlib import suppress
 
 from optimizer_state.budget import Budget
-from optimizer_state.presence import Presence, Roster
+from optimizer_state.outlooks import Loads
+from optimizer_state.presence import Outlook, Presence, Roster
 from optimizer_state.store import RedisAway, Store
 
 
 class Fleet:
     """A view of the fleet, as old as the last heartbeat. While Redis is away it keeps the last one.
 
-    `alive`: backends with a live worker, None while nobody knows. `dry_until_ms`: by backend. `own_dry_until_ms`: until
-    when this worker's backend can take no more, for the others.
+    `alive`: backends with a live worker, None while nobody knows. `own`: how soon this worker's backend can take a call,
+    for the others.
     """
 
     def __init__(self, store: Store, presence: Presence, budget: Budget) -> None:
@@ -19,18 +20,25 @@ class Fleet:
         self._roster = Roster(store)
         self._presence = presence
         self._budget = budget
+        self._loads = Loads()
         self.alive: frozenset[str] | None = None
-        self.dry_until_ms: dict[str, int] = {}
-        self.own_dry_until_ms = 0
+        self.own = Outlook(0)
+
+    def ready_ms(self, backend: str) -> int:
+        """When a backend can take a call that is sent there now, as far as known; past means now."""
+        return self._loads.ready_ms(backend, self._store.clock.now_ms())
+
+    def sent_to(self, backend: str) -> None:
+        """This worker has just sent a call there: the next one waits behind it."""
+        self._loads.add(backend)
 
     async def beat(self) -> bool:
         """Tell that this worker lives, and look at the others; False if Redis is away."""
         try:
             await self._store.synchronise_clock()
             await self._roster.beat(self._presence)
-            if self.own_dry_until_ms > self._store.clock.now_ms():
-                await self._roster.tell_dry(self._presence.backend, self.own_dry_until_ms)
-            self.dry_until_ms = await self._roster.dry()
+            await self._roster.tell(self._presence.backend, self.own)
+            self._loads.learn(await self._roster.outlooks(), self._store.clock.now_ms())
             await self._look()
         except RedisAway:
             return False

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from optimizer_state.amounts import Amounts
 from optimizer_wire.ids import new_id
 from optimizer_wire.messages import Call, Hop
 
@@ -12,6 +13,8 @@ class Job:
 
     `stage` names the session it came on: after a reconnect its ack would mean another message. `owner` is a token of
     this delivery, so that a worker that gets the same call twice does not take its own first attempt for itself.
+    `amounts` is what it will probably use of the backend's limits, `cost` the same in tokens, for fair sharing; `chars`
+    the length of its prompt.
     """
 
     call: Call
@@ -25,6 +28,9 @@ class Job:
     attempts: int = 0
     retries: int = 0
     owner: str = field(default_factory=new_id)
+    amounts: Amounts = Amounts()
+    cost: int = 1
+    chars: int = 0
 
     @property
     def hop(self) -> Hop:
@@ -33,5 +39,6 @@ class Job:
 
     @property
     def further(self) -> bool:
-        """Whether the route goes on."""
-        return self.call.hop + 1 < len(self.call.route)
+        """Whether another backend of the route may still take it."""
+        here = self.hop.backend
+        return any(hop.backend != here and hop.backend not in self.call.failed for hop in self.call.route)

@@ -63,19 +63,6 @@ class Link:
         if job.stage == self.stage:
             await self.channel.reject(job.tag)
 
-    async def forward(self, job: Job, number: int, alive: frozenset[str] | None) -> str | None:
-        """Publish a job's call to the next live backend of its route that takes it; its name, or None if none does.
-
-        `alive` are the backends with a live worker; while nobody knows (None) every one counts.
-
-        :raises BrokerUnavailable: if the outcome is unknown; the redelivery publishes the same dispatch again.
-        """
-        for hop in range(job.call.hop + 1, len(job.call.route)):
-            backend = job.call.route[hop].backend
-            if (alive is None or backend in alive) and await self.send_to(job, number, hop):
-                return backend
-        return None
-
     async def send_to(self, job: Job, number: int, hop: int) -> bool:
         """Publish a job's call to one station of its route; False if that does not take it.
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from optimizer_backends.outcome import Outcome
 
-SLOW_DOWN = frozenset({Outcome.throttled, Outcome.ramp})
 # Where the response does not say until when. A day's quota may come back sooner than in a day; one call an hour is
 # little to find out.
 PARK_S = {Outcome.quota_day: 3600.0, Outcome.billing: 3600.0, Outcome.unauthorized: 300.0}
@@ -27,7 +26,7 @@ class Block:
 
 def block_after(outcome: Outcome, retry_after_s: float | None) -> Block | None:
     """What an outcome means for the calls of others, or None if it means nothing to them."""
-    if outcome in SLOW_DOWN:
+    if outcome.rate_only:
         return Block(retry_after_s, outcome.value)
     if outcome in PARK_S:
         for_s = PARK_S[outcome]

@@ -3,32 +3,45 @@
 import asyncio
 import time
 from contextlib import suppress
+from typing import Literal
 
 import msgspec
+from optimizer_backends.ratelimits import remaining
 
 from optimizer_backends.http import BackendClient
 from optimizer_backends.outcome import Outcome
 from optimizer_backends.prices import Prices
 from optimizer_backends.result import CallResult
 from optimizer_config.model import Backend
-from optimizer_state.budget import Budget, Grant
+from optimizer_state.amounts import Amounts
+from optimizer_state.budget import BreakerChange, Grant, Settled
 from optimizer_state.flights import RENEW_S, Answer, Flights
 from optimizer_state.store import RedisAway
 from optimizer_wire.codec import MAX_BODY_BYTES
 from optimizer_wire.messages import NO_RESULT
+from optimizer_workers.allowance import Allowance
+from optimizer_workers.estimate import Estimator
 from optimizer_workers.job import Job
+from optimizer_workers.latency import Latency
 from optimizer_workers.metrics import CALL_SECONDS, CALLS, COST, RUNNING, TOKENS, UNPRICED
+from optimizer_workers.throttle import block_after
 
-# Of the time that is left, a call may take this share if the route goes on: the next backend needs time as well.
+# Of the time that is left, a call may take this share if the route goes on: the next backend needs time as well. A
+# backend whose answers are known to take longer gets that much.
 SHARE_OF_TIME = 0.6
-ENOUGH_S = 30.0
+LONGER_THAN_KNOWN = 1.5
+# A call that was given less time than twice what answers usually take says nothing about the backend's health.
+FAIR_TIME = 2.0
 # What a reply carries besides its result fits into the rest.
 MAX_RESULT_BYTES = MAX_BODY_BYTES - 64 * 1024
 _encoder = msgspec.msgpack.Encoder()
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What an upstream call came to: the provider's result, its cost, its time, and whether anybody still waits."""
+    """What an upstream call came to: the provider's result, its cost, its time, and whether anybody still waits.
+
+    `blocked_s`: for how long the backend is left alone because of it; `breaker`: what it did to the circuit breaker.
+    """
 
     result: CallResult
     cost_usd: float | None
@@ -36,18 +49,28 @@ class Finding(msgspec.Struct, frozen=True):
     call_ms: float
     encoded: msgspec.Raw = NO_RESULT
     abandoned: bool = False
+    blocked_s: float | None = None
+    breaker: BreakerChange | None = None
 
 
 class Upstream:
     """The backend as its worker sees it."""
 
     def __init__(
-        self, backend: Backend, client: BackendClient, prices: Prices, budget: Budget, flights: Flights
+        self,
+        backend: Backend,
+        client: BackendClient,
+        prices: Prices,
+        allowance: Allowance,
+        estimator: Estimator,
+        flights: Flights,
     ) -> None:
         self.backend = backend
+        self.latency = Latency()
         self._client = client
         self._prices = prices
-        self._budget = budget
+        self._allowance = allowance
+        self._estimator = estimator
         self._flights = flights
 
     async def call(self, job: Job, grant: Grant, *, fly: bool, left_s: float) -> Finding:
@@ -57,8 +80,11 @@ class Upstream:
         """
         job.attempts += 1
         started = time.monotonic()
+        timeout_s = self._timeout_s(job, fly, left_s)
         calling = asyncio.ensure_future(
-            self._client.call(job.call.op, job.hop.model, job.call.params, self._timeout_s(job, fly, left_s))
+            self._client.call(
+                job.call.op, job.hop.model, job.call.params, timeout_s, lambda: self._allowance.written(grant)
+            )
         )
         renewing = asyncio.ensure_future(self._renew(job, calling)) if fly else None
         RUNNING.labels(self.backend.name).inc()
@@ -74,22 +100,28 @@ class Upstream:
                 renewing.cancel()
             if not calling.done():
                 calling.cancel()
-            await self._settle(grant, result, started)
+            if result is None:
+                # Taken as written when it began; whether the backend is well, nobody knows.
+                await self._settle(grant, Settled((time.monotonic() - started) * 1000, None, "unknown"))
         call_ms = (time.monotonic() - started) * 1000
         if result is None:
             gone = CallResult(outcome=Outcome.cancelled, message="Nobody waits for the answer any more.")
             return Finding(gone, None, None, call_ms, abandoned=True)
-        return self._account(job, result, call_ms)
+        return await self._ended(job, grant, result, call_ms, fair=self._fair(timeout_s))
 
     async def refund(self, grant: Grant) -> None:
         """Give a reservation back that was not used."""
-        await self._budget.settle(grant, written_ago_ms=None)
+        await self._allowance.give_back(grant)
 
     def _timeout_s(self, job: Job, fly: bool, left_s: float) -> float:
         """With a flight, a later waiter may join: the renewal ends the call when nobody waits."""
         if job.further:
-            return min(self.backend.timeout_s, max(left_s * SHARE_OF_TIME, min(left_s, ENOUGH_S)))
+            known_s = LONGER_THAN_KNOWN * self.latency.longest_ms / 1000
+            return min(self.backend.timeout_s, max(left_s * SHARE_OF_TIME, min(left_s, known_s), 0.001))
         return self.backend.timeout_s if fly else min(self.backend.timeout_s, max(left_s, 0.001))
+
+    def _fair(self, timeout_s: float) -> bool:
+        return timeout_s >= FAIR_TIME * self.latency.median_ms / 1000
 
     async def _renew(self, job: Job, calling: "asyncio.Future[CallResult]") -> None:
         while True:
@@ -101,20 +133,45 @@ class Upstream:
             except RedisAway:
                 continue
 
-    async def _settle(self, grant: Grant, result: CallResult | None, started: float) -> None:
-        """What counts is when the request was written; a cancelled call is taken as written when it began."""
-        written = started if result is None else result.written_at
-        ago_ms = None if written is None else (time.monotonic() - written) * 1000
-        await asyncio.shield(self._budget.settle(grant, written_ago_ms=ago_ms))
-
-    def _account(self, job: Job, result: CallResult, call_ms: float) -> Finding:
+    async def _ended(self, job: Job, grant: Grant, result: CallResult, call_ms: float, *, fair: bool) -> Finding:
+        """Settle, and account for what was used."""
         encoded = _encoded(result)
+        cost_usd, version = self._account(job, result, call_ms)
+        blocked_s = await self._block(grant, result)
+        ago_ms = None if result.written_at is None else (time.monotonic() - result.written_at) * 1000
+        settled = Settled(
+            written_ago_ms=ago_ms,
+            used=self._used(result, cost_usd),
+            health=_health(result.outcome, fair=fair),
+            remaining=remaining(self.backend.ratelimit_headers, result.headers, result.status or 0),
+        )
+        breaker = await self._settle(grant, settled)
+        if result.outcome.ok:
+            self.latency.add(call_ms)
+        return Finding(result, cost_usd, version, call_ms, encoded, blocked_s=blocked_s, breaker=breaker)
+
+    def _used(self, result: CallResult, cost_usd: float | None) -> Amounts | None:
+        if result.usage is not None:
+            return self._estimator.used(result.usage, cost_usd)
+        # A refused call cost its request, and none of the tokens that were reserved for its answer.
+        return None if result.outcome.ok or result.outcome is Outcome.timed_out else Amounts(requests=1)
+
+    async def _block(self, grant: Grant, result: CallResult) -> float | None:
+        """Before the reservation is settled: no other call is to start in between."""
+        block = block_after(result.outcome, result.retry_after_s)
+        return None if block is None else await self._allowance.block(grant, block)
+
+    async def _settle(self, grant: Grant, settled: Settled) -> BreakerChange | None:
+        return await asyncio.shield(self._allowance.settle(grant, settled))
+
+    def _account(self, job: Job, result: CallResult, call_ms: float) -> tuple[float | None, str | None]:
+        """The cost of a call in US dollars and the version of its price, as far as known."""
         name = self.backend.name
         model = job.hop.model if job.hop.model in self.backend.models else "other"
         CALLS.labels(name, model, result.outcome.value).inc()
         CALL_SECONDS.labels(name).observe(call_ms / 1000)
         if result.usage is None:
-            return Finding(result, None, None, call_ms, encoded)
+            return None, None
         TOKENS.labels(name, "input").inc(result.usage.input_tokens)
         TOKENS.labels(name, "output").inc(result.usage.output_tokens)
         cost = self._prices.cost(self.backend, result.model or job.hop.model, result.usage, None)
@@ -122,7 +179,15 @@ class Upstream:
             UNPRICED.labels(name).inc()
         else:
             COST.labels(name).inc(cost.usd)
-        return Finding(result, cost.usd, cost.version, call_ms, encoded)
+        self._estimator.learn(job.hop.model, job.chars, result.usage, cost.usd)
+        return cost.usd, cost.version
+
+
+def _health(outcome: Outcome, *, fair: bool) -> Literal["well", "ill", "unknown"]:
+    """What an outcome says about the backend's health. A refusal for its rate says nothing either way."""
+    if outcome.counts_for_breaker:
+        return "ill" if fair or outcome is not Outcome.timed_out else "unknown"
+    return "unknown" if block_after(outcome, None) is not None else "well"
 
 
 def _encoded(result: CallResult) -> msgspec.Raw:

@@ -1,0 +1,47 @@
+"""What a call must have before it may start: a part of its backend's budget, and room in the fleet's share quota."""
+
+from optimizer_state.budget import BreakerChange, Budget, Grant, Settled, Wait, Ask
+from optimizer_state.share import Share
+from optimizer_wire.ids import new_id
+from optimizer_workers.job import Job
+from optimizer_workers.throttle import Block
+
+
+class Allowance:
+    """Grants calls of one backend their start. `share` is None if no backend of the fleet has a share quota."""
+
+    def __init__(self, budget: Budget, share: Share | None) -> None:
+        self.budget = budget
+        self._share = share
+
+    async def reserve(self, job: Job) -> Grant | Wait:
+        """All that the call needs, or nothing and how long to wait. Never raises."""
+        verdict = await self.budget.reserve(Ask(new_id(), job.hop.model, job.amounts))
+        if self._share is None or isinstance(verdict, Wait):
+            return verdict
+        wait_ms = await self._share.take(verdict.reservation)
+        if not wait_ms:
+            return verdict
+        await self.budget.settle(verdict, _UNSENT)
+        return Wait(wait_ms, "share")
+
+    def written(self, grant: Grant) -> None:
+        """The call's request was written to the socket, now."""
+        self.budget.written(grant)
+
+    async def settle(self, grant: Grant, settled: Settled) -> BreakerChange | None:
+        """The call has ended."""
+        if settled.written_ago_ms is None and self._share is not None:
+            await self._share.give_back(grant.reservation)
+        return await self.budget.settle(grant, settled)
+
+    async def give_back(self, grant: Grant) -> None:
+        """The call is not made after all."""
+        await self.settle(grant, _UNSENT)
+
+    async def block(self, grant: Grant, block: Block) -> float:
+        """Leave the backend alone for a while, all workers; returns for how many seconds."""
+        return await self.budget.block(block.for_s, block.reason, grant)
+
+
+_UNSENT = Settled(written_ago_ms=None, used=None, health="unknown")
