@@ -14,11 +14,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 SPANS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 COUNTED_OPS = ("chat", "messages", "embeddings")
+TOKENS = ("tokens", "input_tokens", "output_tokens")
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,18 @@ class Call:
     model: str | None = None
     question: str | None = None
     body: str | None = None
-    tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """What a limit of tokens counts."""
+        return self.input_tokens + self.output_tokens
 
 
 @dataclass(frozen=True)
 class Limit:
-    """`count` of `what` ("requests", "tokens" or "concurrency") within `per_s`, of one backend or of each."""
+    """`count` of `what` ("requests", a kind of tokens or "concurrency") within `per_s`, of one backend or of each."""
 
     name: str
     what: str
@@ -78,6 +86,22 @@ def max_weight_in_window(arrivals: Iterable[tuple[float, int]], window_s: float)
             best, best_start = weight, at
         weight -= own
     return best, best_start
+
+
+def used_share(arrivals: Iterable[tuple[float, int]], count: int, per_s: float) -> float:
+    """How much of a sliding window is used while there is always work: 1 if every `count` that began to arrive is
+    followed by more exactly `per_s` later. 0 if less than one full window and the next arrival were seen.
+    """
+    ordered = sorted(arrivals)
+    before = [0, *accumulate(weight for _, weight in ordered)]
+    spans, follower = [], 0
+    for (at, _), sofar in zip(ordered, before, strict=False):
+        while follower < len(ordered) and before[follower] < sofar + count:
+            follower += 1
+        if follower == len(ordered):
+            break
+        spans.append(ordered[follower][0] - at)
+    return per_s * len(spans) / sum(spans) if spans else 0.0
 
 
 def max_concurrency(starts: Sequence[float], ends: Sequence[float | None]) -> tuple[int, float | None]:
@@ -120,7 +144,7 @@ def read_log(lines: Iterable[str], clock: str = "mono") -> list[Call]:
                 end=record[clock],
                 status=record["status"],
                 outcome=record["outcome"],
-                tokens=call.tokens + record.get("completion_tokens", 0),
+                output_tokens=record.get("completion_tokens", 0),
             )
     newest = {backend: pid for (backend, pid), _ in sorted(heard.items(), key=lambda item: item[1])}
     ended = (_buried(call, newest, heard) for call in calls.values())
@@ -152,7 +176,7 @@ def _started(record: dict[str, Any], clock: str) -> Call:
         model=record.get("model"),
         question=record.get("question"),
         body=record.get("body_sha"),
-        tokens=record.get("prompt_tokens", 0),
+        input_tokens=record.get("prompt_tokens", 0),
     )
 
 
@@ -164,7 +188,8 @@ def _buried(call: Call, newest: dict[str, int], heard: dict[tuple[str, int], flo
 
 
 def parse_limit(text: str) -> Limit:
-    """`rpm=60`, `tpd=100000`, `concurrency=8`, `10/2.5` (requests), `500/60:tokens`; `groq:` before it names a backend.
+    """`rpm=60`, `tpd=100000`, `concurrency=8`, `10/2.5` (requests), `500/60:tokens`, `500/60:output_tokens`; `groq:`
+    before it names a backend.
 
     Raises ValueError.
     """
@@ -182,7 +207,7 @@ def parse_limit(text: str) -> Limit:
         if not equals and "/" in spec:
             amount, _, what = spec.partition(":")
             count, _, per_s = amount.partition("/")
-            if what in {"", "requests", "tokens"}:
+            if what in {"", "requests", *TOKENS}:
                 return Limit(spec, what or "requests", int(count), float(per_s), backend)
     except (ValueError, KeyError):
         pass
@@ -193,8 +218,8 @@ def measured(calls: Sequence[Call], limit: Limit) -> tuple[int, float | None]:
     """The worst that one backend's calls did to one limit, and when."""
     if limit.what == "concurrency":
         return max_concurrency([call.start for call in calls], [call.end for call in calls])
-    if limit.what == "tokens":
-        return max_weight_in_window([(call.start, call.tokens) for call in calls], limit.per_s)
+    if limit.what in TOKENS:
+        return max_weight_in_window([(call.start, getattr(call, limit.what)) for call in calls], limit.per_s)
     return max_in_window([call.start for call in calls], limit.per_s)
 
 

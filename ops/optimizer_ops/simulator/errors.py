@@ -1,5 +1,6 @@
 """Error bodies in the shapes that the named providers send. Pure: a status, a kind and a sentence in, JSON out."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,8 @@ from optimizer_ops.simulator.limits import Refusal
 from optimizer_ops.simulator.question import Protocol
 from optimizer_ops.simulator.spec import HeaderStyle
 
-_WINDOWS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
+_DAY_S = 86400.0
+_WINDOWS = {1.0: "second", 60.0: "minute", 3600.0: "hour", _DAY_S: "day"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def body(failure: Failure, protocol: Protocol, style: HeaderStyle, ident: str, r
         return _mistral(failure)
     if style == "cerebras":
         return _cerebras(failure, refusal)
+    if style == "gemini":
+        return _gemini(failure, refusal)
     if style == "together" and failure.status == 429 and failure.type != "insufficient_quota":
         kind = "dynamic_token_limited" if failure.type == "tokens" else "dynamic_request_limited"
         return {"error": {"message": failure.message, "type": kind, "param": None, "code": None}, "error_type": kind}
@@ -156,3 +160,43 @@ def _cerebras(failure: Failure, refusal: Refusal | None) -> Any:
             "code": f"{kind}_quota_exceeded",
         }
     return flat
+
+
+_GEMINI = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_GEMINI_DAY_RETRY_S = 22.0
+
+
+def _gemini(failure: Failure, refusal: Refusal | None) -> Any:
+    """As the compatible endpoint sends it: in a list, the limit in a quota id, and a retry delay that a day mocks."""
+    error: dict[str, Any] = {
+        "code": failure.status,
+        "message": failure.message,
+        "status": _GEMINI.get(failure.status, "UNKNOWN"),
+    }
+    if failure.status == 429 and failure.type != "insufficient_quota":
+        of_day = failure is NAMED["quota_day"] or _span(refusal) == _DAY_S
+        kind = "InputTokens" if refusal and refusal.of_tokens else "Requests"
+        violation = {
+            "quotaId": f"Generate{kind}Per{'Day' if of_day else 'Minute'}PerProjectPerModel-FreeTier",
+            "quotaValue": str(refusal.limit.count if refusal and refusal.limit else 250),
+        }
+        google = "type.googleapis.com/google.rpc"
+        error["details"] = [{"@type": f"{google}.QuotaFailure", "violations": [violation]}]
+        hint_s = _GEMINI_DAY_RETRY_S if of_day else failure.retry_after_s
+        if hint_s is not None:
+            delay = f"{math.ceil(min(hint_s, _DAY_S))}s"
+            error["details"].append({"@type": f"{google}.RetryInfo", "retryDelay": delay})
+    return [{"error": error}]
+
+
+def _span(refusal: Refusal | None) -> float | None:
+    return refusal.limit.per_s if refusal and refusal.limit else None

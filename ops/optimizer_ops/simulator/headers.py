@@ -60,7 +60,7 @@ def rate_headers(style: HeaderStyle, moment: Moment) -> list[tuple[str, str]]:
 
 
 def retry_headers(style: HeaderStyle, refusal: Refusal) -> list[tuple[str, str]]:
-    """The provider's hint on a 429 about when to ask again. Cerebras, Together and `none` give none of their own."""
+    """The provider's hint on a 429 about when to ask again. Cerebras, Together, Gemini and `none` send none."""
     seconds = min(refusal.retry_after_s, _DAY_S)
     if style in {"groq", "mistral", "anthropic"}:
         return [("retry-after", str(math.ceil(seconds)))]
@@ -185,4 +185,5 @@ _STYLES: dict[HeaderStyle, Callable[[Moment], list[tuple[str, str]]]] = {
     "mistral": _mistral,
     "anthropic": _anthropic,
     "together": _together,
+    "gemini": _none,
 }

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-HeaderStyle = Literal["none", "openai", "groq", "cerebras", "mistral", "anthropic", "together"]
+HeaderStyle = Literal["none", "openai", "groq", "cerebras", "mistral", "anthropic", "together", "gemini"]
 Dimension = Literal["requests", "tokens", "input", "output"]
 
 FAULTS = (

@@ -100,7 +100,16 @@ def test_lists_of_models_are_not_calls():
 
 @pytest.mark.parametrize(
     ("limit", "seen"),
-    [("rpm=2", 3), ("rps=1", 2), ("concurrency=1", 2), ("tpm=44", 45), ("3/71", 4), ("40/60:tokens", 45)],
+    [
+        ("rpm=2", 3),
+        ("rps=1", 2),
+        ("concurrency=1", 2),
+        ("tpm=44", 45),
+        ("3/71", 4),
+        ("40/60:tokens", 45),
+        ("29/60:input_tokens", 30),
+        ("14/60:output_tokens", 15),
+    ],
 )
 def test_broken_limits_are_found(limit, seen):
     """Each kind of limit is judged by what arrived."""
@@ -189,3 +198,18 @@ def test_it_imports_the_standard_library_only():
     imported = [line.split()[1] for line in JUDGE.read_text().splitlines() if line.startswith(("import ", "from "))]
 
     assert set(imported) <= set(sys.stdlib_module_names) | {"collections.abc"}
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "share"),
+    [
+        ([(0.0, 1), (0.0, 1), (10.0, 1), (10.0, 1)], 1.0),
+        ([(0.0, 1), (1.0, 1), (12.5, 1), (13.5, 1)], 0.8),
+        ([(0.0, 2), (20.0, 1), (20.0, 1)], 0.5),
+        ([(0.0, 1), (1.0, 1)], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_used_share(arrivals, share):
+    """Of 2 in 10 s all is used if the next two follow after 10 s, half if they follow after 20 s."""
+    assert judge.used_share(arrivals, 2, 10.0) == share

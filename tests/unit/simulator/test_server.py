@@ -375,3 +375,23 @@ async def test_a_client_that_leaves_within_its_body_is_recorded():
         await until(lambda: simulator.backend.in_flight == 0)
 
     assert [(entry.status, entry.outcome) for entry in simulator.entries] == [(None, "gone")]
+
+
+@pytest.mark.parametrize(
+    ("spec", "quota", "delay"),
+    [
+        ({"limits": {"rpm": 0}}, "GenerateRequestsPerMinutePerProjectPerModel-FreeTier", "86400s"),
+        ({"limits": {"rpd": 0}}, "GenerateRequestsPerDayPerProjectPerModel-FreeTier", "22s"),
+        ({"fail": ["quota_day"]}, "GenerateRequestsPerDayPerProjectPerModel-FreeTier", "22s"),
+        ({"fail": ["throttled"]}, "GenerateRequestsPerMinutePerProjectPerModel-FreeTier", "1s"),
+    ],
+)
+async def test_gemini_names_the_limit_by_a_quota_id(spec, quota, delay):
+    """Gemini's 429 comes in a list, tells minute from day by the quota's id alone, and sends no header."""
+    async with simulated(headers="gemini", **spec) as (_, http), http.post(CHAT, **asking()) as response:
+        ((failure, retry),) = [found["error"]["details"] for found in await response.json()]
+
+    assert response.status == 429
+    assert "retry-after" not in response.headers
+    assert failure["violations"][0]["quotaId"] == quota
+    assert retry["retryDelay"] == delay
