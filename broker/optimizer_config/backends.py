@@ -8,19 +8,43 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from optimizer_config.breaker import read_breaker
 from optimizer_config.limits import read_limits
-from optimizer_config.model import ALIASES, Backend
+from optimizer_config.model import ALIASES, Backend, BreakerSettings
 from optimizer_config.reader import Table
 from optimizer_wire.urls import masked_url
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_TABLES = (
+    "openai",
+    "groq",
+    "cerebras",
+    "mistral",
+    "anthropic",
+    "together",
+    "azure",
+    "huggingface",
+    "sambanova",
+)
+# For backends that the file describes under names of its own.
+_HEADERS_BY_HOST = {
+    "api.openai.com": "openai",
+    "api.groq.com": "groq",
+    "api.cerebras.ai": "cerebras",
+    "api.mistral.ai": "mistral",
+    "api.anthropic.com": "anthropic",
+    "api.together.xyz": "together",
+    "openai.azure.com": "azure",
+    "router.huggingface.co": "huggingface",
+    "api.sambanova.ai": "sambanova",
+}
 _KEYS = ("api_key", "key", "token", "secret", "password")
 
 
-def read_backend(owner: Table, written: str, base: Backend | None) -> Backend:
-    """The backend at a key of `[backends]`. What it does not say is taken from `base`.
+def read_backend(owner: Table, written: str, base: Backend | None, breaker: BreakerSettings) -> Backend:
+    """The backend at a key of `[backends]`. What it does not say is taken from `base`; of its breaker from `breaker`.
 
     If it writes rate limits, these replace those of `base` as a whole; the concurrency is a matter of its own.
 
@@ -45,9 +69,13 @@ def read_backend(owner: Table, written: str, base: Backend | None) -> Backend:
         "timeout_s": table.seconds("timeout_s", least=0.1),
         "prices": table.text("genai_prices"),
         "headers": _headers(table) or None,
+        "max_workers": table.whole("max_workers"),
+        "breaker": read_breaker(table, breaker),
+        "counts_max_tokens": table.flag("counts_max_tokens"),
     }
-    table.finish()
     given = {field: value for field, value in fields.items() if value is not None}
+    given |= _max_share(table) | _ratelimit_headers(table)
+    table.finish()
     return msgspec.structs.replace(base, **given) if base else _new(table, name, given)
 
 
@@ -56,8 +84,10 @@ def _new(table: Table, name: str, given: dict[str, Any]) -> Backend:
     for key, example in (("base_url", '"http://127.0.0.1:8000/v1"'), ("models", '["some-model"]')):
         if key not in given:
             table.fail(key, f"is missing; a backend outside the catalogue needs it, for example {key} = {example}.")
-    kind = "local" if _is_here(urlsplit(given["base_url"]).hostname or "") else "paid"
-    return Backend(**{"name": name, "api": "openai", "kind": kind, **given})
+    host = urlsplit(given["base_url"]).hostname or ""
+    kind = "local" if _is_here(host) else "paid"
+    headers = "anthropic" if given.get("api") == "anthropic" else _headers_of(host)
+    return Backend(**{"name": name, "api": "openai", "kind": kind, "ratelimit_headers": headers, **given})
 
 
 def _is_here(host: str) -> bool:
@@ -65,6 +95,25 @@ def _is_here(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _headers_of(host: str) -> str | None:
+    """The table for a provider's own host, or one below it (each Azure resource has a host of its own)."""
+    known = (table for name, table in _HEADERS_BY_HOST.items() if f".{host}".endswith(f".{name}"))
+    return next(known, None)
+
+
+def _max_share(table: Table) -> dict[str, float | None]:
+    """1 is no limit; it takes one away that the backend would have otherwise."""
+    share = table.share("max_share")
+    if share == 0:
+        table.fail("max_share", "must be above 0; a backend that is to get nothing is left out of the routes.")
+    return {} if share is None else {"max_share": share if share < 1 else None}
+
+
+def _ratelimit_headers(table: Table) -> dict[str, str | None]:
+    word = table.choice("ratelimit_headers", (*_HEADER_TABLES, "none"))
+    return {} if word is None else {"ratelimit_headers": None if word == "none" else word}
 
 
 def refuse_key(table: Table) -> None:

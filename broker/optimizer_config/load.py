@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from optimizer_config.backends import read_backend, refuse_key, relative_to
+from optimizer_config.breaker import read_breaker, read_retries
 from optimizer_config.catalogue import catalogue
 from optimizer_config.credentials import read_secret_file
 from optimizer_config.errors import ConfigError
-from optimizer_config.model import ALIASES, DEFAULT_TTL_S, Backend, CacheSettings, Config, Waits
+from optimizer_config.model import ALIASES, DEFAULT_TTL_S, Backend, BreakerSettings, CacheSettings, Config, Waits
 from optimizer_config.quotas import read_quotas
 from optimizer_config.reader import Table
-from optimizer_config.routes import backends_of, read_models, read_routes
+from optimizer_config.routes import backends_of, read_models, read_routes, warnings_about
 from optimizer_wire.urls import masked_url
 
 SYSTEM_FILE = "/etc/optimizer/optimizer.toml"
@@ -71,7 +72,6 @@ def _from_file(root: Table) -> dict[str, Any]:
     refuse_key(root)
     backends, written = _backends(root)
     routes, models = read_routes(root, backends), read_models(root, backends)
-    quotas, warnings = read_quotas(root)
     prices = root.text("prices_file")
     fields: dict[str, Any] = {
         "amqp_url": _url(root, "amqp_url"),
@@ -82,6 +82,8 @@ def _from_file(root: Table) -> dict[str, Any]:
         "cache": _cache(root),
         "waits": _waits(root),
         "tenants": _tenants(root),
+        "quotas": read_quotas(root),
+        "retries": read_retries(root),
     }
     root.finish()
     return {name: value for name, value in fields.items() if value is not None} | {
@@ -89,21 +91,21 @@ def _from_file(root: Table) -> dict[str, Any]:
         "configured": frozenset(written | backends_of(routes)),
         "routes": routes,
         "models": models,
-        "quotas": quotas,
-        "warnings": warnings,
+        "warnings": warnings_about({"routes": routes, "models": models}, backends, root.file),
     }
 
 
 def _backends(root: Table) -> tuple[dict[str, Backend], set[str]]:
+    breaker = read_breaker(root, BreakerSettings())
     table = root.table("backends")
-    backends = dict(catalogue())
+    backends = {name: msgspec.structs.replace(each, breaker=breaker) for name, each in catalogue().items()}
     written: set[str] = set()
     for key in table.unread():
         name = ALIASES.get(key, key)
         if name in written:
             table.fail(key, f"describes the backend {name} a second time.")
         written.add(name)
-        backends[name] = read_backend(table, key, backends.get(name))
+        backends[name] = read_backend(table, key, backends.get(name), breaker)
     return backends, written
 
 
@@ -155,17 +157,15 @@ def _cache(root: Table) -> CacheSettings:
 
 def _waits(root: Table) -> Waits:
     table = root.table("waits")
-    given: dict[str, Any] = {
-        name: value for name in ("services_s", "drain_s") if (value := table.seconds(name)) is not None
-    }
-    pauses = table.take("retry_s")
-    if pauses is not None and not isinstance(pauses, list):
-        table.fail("retry_s", "must be a list of seconds, for example [1, 2, 4].")
+    given: dict[str, Any] = {}
+    if (drain_s := table.seconds("drain_s")) is not None:
+        given["drain_s"] = drain_s
+    if (pauses := table.take("retry_s")) is not None:
+        if not isinstance(pauses, list):
+            table.fail("retry_s", "must be a list of seconds, for example [1, 2, 4].")
+        given["retry_s"] = tuple(table.as_seconds("retry_s", pause) for pause in pauses)
     table.finish()
-    waits = Waits(**given)
-    if pauses is None:
-        return waits
-    return msgspec.structs.replace(waits, retry_s=tuple(table.as_seconds("retry_s", pause) for pause in pauses))
+    return Waits(**given)
 
 
 def _tenants(root: Table) -> dict[str, str]:

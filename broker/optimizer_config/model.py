@@ -12,11 +12,15 @@ from optimizer_wire.urls import masked_url
 Api = Literal["openai", "anthropic"]
 Kind = Literal["free", "paid", "local"]
 Dimension = Literal["requests", "tokens", "input_tokens", "output_tokens", "usd"]
+Subject = Literal["fleet", "tenant", "agent"]
+Tier = Literal["free", "basic", "professional", "enterprise"]
 
 DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 DEFAULT_TTL_S = {"code": 3600.0, "reasoning": 600.0, "creative": 60.0, "default": 600.0}
 ALIASES = {"llama.cpp": "llamacpp"}
+# Requests a minute.
+TIERS_RPM: dict[Tier, int] = {"free": 5, "basic": 10, "professional": 100, "enterprise": 500}
 _MASK = "***"
 _URLS = frozenset({"amqp_url", "redis_url"})
 
@@ -33,9 +37,9 @@ class Reset(msgspec.Struct, frozen=True):
 class Limit(msgspec.Struct, frozen=True):
     """At most `count` of a dimension in every `per_s` seconds; for some models only, if `models` is not empty.
 
-    With `reset` it is a fixed window that begins anew at a wall-clock time, else a sliding one. Money (`usd`) is counted
-    in millionths of a US dollar. `name` is unique among the limits of a backend. `source` and `as_of` say where a number
-    of the catalogue comes from.
+    With `reset` it is a fixed window that begins anew at a wall-clock time, else a sliding one. Money (`usd`) is
+    counted in millionths of a US dollar. `name` is unique among the limits of a backend. `source` and `as_of` say where
+    a number of the catalogue comes from.
     """
 
     name: str
@@ -116,25 +120,36 @@ class CacheSettings(msgspec.Struct, frozen=True):
 class Waits(msgspec.Struct, frozen=True):
     """How long the processes wait, in seconds.
 
-    `services_s`: for RabbitMQ and Redis at the start; `drain_s`: for calls in flight after SIGTERM; `retry_s`: before
-    each further try on the last backend of a route.
+    `drain_s`: for what a process has begun when it is asked to stop; `retry_s`: before each repetition of a call on the
+    last backend of its route.
     """
 
-    services_s: float = 30.0
     drain_s: float = 25.0
     retry_s: tuple[float, ...] = (1.0, 2.0, 4.0)
 
 
-class Quotas(msgspec.Struct, frozen=True):
-    """What agents may use. Read and checked, not enforced yet.
+class Retries(msgspec.Struct, frozen=True):
+    """The fleet's retry budget: in any `within_s` seconds at most this share of the calls started may be repetitions.
 
-    `limits` by subject (`fleet`, `tenant`, `agent`); `agents` are limits of single agents; `over` is what happens
-    beyond them.
+    `least` of them are allowed always, so that a lone request in a quiet fleet is still repeated.
+    """
+
+    share: float = 0.2
+    within_s: float = 10.0
+    least: int = 3
+
+
+class Quotas(msgspec.Struct, frozen=True):
+    """What agents may use.
+
+    `limits` by subject (`fleet`, `tenant`, `agent`), that of `agent` for each agent without an entry of its own in
+    `agents`; `tiers` by agent, where one is written; `over` is what happens beyond a quota.
     """
 
     over: Literal["wait", "reject"] = "wait"
-    limits: dict[str, tuple[Limit, ...]] = {}
+    limits: dict[Subject, tuple[Limit, ...]] = {}
     agents: dict[str, tuple[Limit, ...]] = {}
+    tiers: dict[str, Tier] = {}
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +171,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tenants: dict[str, str] = {}
     waits: Waits = Waits()
     quotas: Quotas = Quotas()
+    retries: Retries = Retries()
     prices_file: str | None = None
     log_level: str = "info"
     path: str | None = None
@@ -170,6 +186,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if found is None:
             raise ConfigError(f'There is no backend "{name}"{did_you_mean(name, [*self.backends, *ALIASES])}')
         return found
+
+    def weight_of(self, agent: str) -> float:
+        """The weight of an agent in fair sharing: its tier's requests a minute ÷ 10; 1.0 without a tier."""
+        return TIERS_RPM[self.quotas.tiers.get(agent, "basic")] / TIERS_RPM["basic"]
+
+    def limits_of(self, agent: str) -> tuple[Limit, ...]:
+        """The quota of an agent: its own, else the one for every agent; empty if it has none."""
+        own = self.quotas.agents.get(agent)
+        return self.quotas.limits.get("agent", ()) if own is None else own
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         fields = ((field, getattr(self, field)) for field in self.__struct_fields__)

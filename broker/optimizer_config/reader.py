@@ -66,16 +66,21 @@ class Table:
             self.fail(key, f"must be one of {words}, got {shown(value)}{hint if '?' in hint else '.'}")
         return value
 
-    def whole(self, key: str) -> int | None:
-        """A positive whole number, or None if the key is absent."""
-        return None if (value := self.take(key)) is None else self.as_whole(key, value)
+    def flag(self, key: str) -> bool | None:
+        """True or false, or None if the key is absent."""
+        value = self.take(key)
+        if value is not None and not isinstance(value, bool):
+            self.fail(key, f"must be true or false, got {shown(value)}.")
+        return value
 
-    def as_whole(self, key: str, value: object) -> int:
-        """The value as a positive whole number. `1_000.0` is one too."""
+    def whole(self, key: str, *, least: int = 1) -> int | None:
+        """A whole number of at least `least`, or None if the key is absent. `1_000.0` is one too."""
+        value = self.take(key)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-            self.fail(key, f"must be a positive whole number, got {shown(value)}.")
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            what = "a positive whole number" if least == 1 else f"a whole number of at least {least}"
+            self.fail(key, f"must be {what}, got {shown(value)}.")
         return value
 
     def seconds(self, key: str, *, least: float = 0.0) -> float | None:
@@ -89,6 +94,18 @@ class Table:
     def number(self, key: str) -> float | None:
         """A finite number of at least 0, or None if the key is absent."""
         return None if (value := self.take(key)) is None else self._as_number(key, value, 0.0, "a number of")
+
+    def share(self, key: str) -> float | None:
+        """A number from 0 to 1, or None if the key is absent."""
+        value = self.take(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1):
+            self.fail(key, f"must be a share from 0 to 1, for example 0.2, got {shown(value)}.")
+        return None if value is None else float(value)
+
+    def micro_usd(self, key: str) -> int | None:
+        """An amount of US dollars in millionths, or None if the key is absent."""
+        value = self.take(key)
+        return None if value is None else round(self._as_number(key, value, 1e-6, "a number of dollars of") * 1e6)
 
     def _as_number(self, key: str, value: object, least: float, what: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < least:

@@ -1,5 +1,7 @@
 """Routes and model aliases: every entry names a known backend."""
 
+from collections.abc import Iterator, Mapping
+
 from optimizer_config.guess import did_you_mean
 from optimizer_config.model import ALIASES, Backend
 from optimizer_config.reader import Table
@@ -30,6 +32,25 @@ def read_models(root: Table, backends: dict[str, Backend]) -> Routes:
 def backends_of(routes: Routes) -> set[str]:
     """The backends that the entries name."""
     return {entry.partition("/")[0] for entries in routes.values() for entry in entries}
+
+
+def warnings_about(sections: Mapping[str, Routes], backends: dict[str, Backend], file: str) -> tuple[str, ...]:
+    """What looks like a mistake in some routes, by section of the file, but may be meant."""
+    return tuple(
+        f'{file}: {section}.{name} asks {backend.name} for "{model}", which is not among its models '
+        f"({', '.join(backend.models)}); it is asked for all the same."
+        for section, routes in sections.items()
+        for name, backend, model in _models_of(routes, backends)
+        if model not in backend.models
+    )
+
+
+def _models_of(routes: Routes, backends: dict[str, Backend]) -> Iterator[tuple[str, Backend, str]]:
+    for name, entries in routes.items():
+        for entry in entries:
+            backend, slash, model = entry.partition("/")
+            if slash:
+                yield name, backends[backend], model
 
 
 def _entries(table: Table, key: str, backends: dict[str, Backend]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import pytest
 from genai_prices.data import providers
 
 from optimizer_config.catalogue import catalogue
+from optimizer_config.model import Reset
 
 NAMES = tuple(catalogue())
 FREE = {"cerebras", "groq", "mistral", "gemini", "openrouter"}
@@ -36,6 +37,17 @@ def test_entries_are_usable(name):
     assert backend.kind == "local" or backend.api_key_env
     assert backend.base_url.startswith("http://127.0.0.1") == (backend.kind == "local")
     assert (backend.api == "anthropic") == (name == "anthropic")
+
+
+def test_what_is_known_of_each_provider():
+    """Response headers are read where they are documented; Gemini's day ends at midnight in California."""
+    entries = catalogue()
+
+    headers = {name: entry.ratelimit_headers for name, entry in entries.items() if entry.ratelimit_headers}
+    assert headers == {name: name for name in ("cerebras", "groq", "mistral", "openai", "anthropic", "together")}
+    assert [name for name, entry in entries.items() if entry.counts_max_tokens] == ["cerebras"]
+    assert [limit.reset for limit in entries["gemini"].limits] == [Reset("day", 0, 0, "America/Los_Angeles")]
+    assert "tpmonth" in {limit.name for limit in entries["mistral"].limits}
 
 
 @pytest.mark.parametrize("name", NAMES)

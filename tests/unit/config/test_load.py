@@ -7,7 +7,7 @@ import pytest
 
 from optimizer_config import ConfigError, load
 from optimizer_config.credentials import Secret
-from optimizer_config.model import ALIASES
+from optimizer_config.model import ALIASES, Retries
 
 
 @pytest.fixture
@@ -135,7 +135,6 @@ def test_the_whole_file(written, tmp_path):
         [tenants]
         acme = ["user1", "user2"]
         [waits]
-        services_s = 5
         drain_s = 2.5
         retry_s = [0.1, 0]
         """
@@ -148,7 +147,7 @@ def test_the_whole_file(written, tmp_path):
     assert config.routes["code"] == ("mine", "llamacpp/qwen")
     assert config.models == {"fast": ("groq/llama-3.1-8b-instant", "cerebras")}
     assert config.tenants == {"user1": "acme", "user2": "acme"}
-    assert (config.waits.services_s, config.waits.drain_s, config.waits.retry_s) == (5.0, 2.5, (0.1, 0.0))
+    assert (config.waits.drain_s, config.waits.retry_s) == (2.5, (0.1, 0.0))
     assert config.prices_file == str(tmp_path / "prices.toml")
     expected = [60, 5, 0, 0, 600, 60]
     assert [config.cache.ttl_for(t) for t in ("code", "long", "general", None, "reasoning", "creative")] == expected
@@ -161,44 +160,30 @@ def test_default_times_to_live():
     assert [cache.ttl_for(t) for t in ("code", "reasoning", "creative", None, "long")] == [3600, 600, 60, 600, 600]
 
 
-# --- quotas
+def test_retries(written):
+    """The retry budget of the fleet has a share, a window and a number that is always allowed."""
+    assert written("").retries == Retries(0.2, 10.0, 3)
+    assert written("[retries]\nshare = 0.5\nwithin_s = 3\nleast = 0").retries == Retries(0.5, 3.0, 0)
 
 
-def test_quotas_are_checked_and_said_not_to_be_enforced(written):
-    """A file for a later version loads, with a warning that nobody is held to its quotas."""
+def test_models_that_a_backend_does_not_have(written, tmp_path):
+    """A route or an alias that asks a backend for a model it does not list is used, and warned of."""
     config = written(
         """
-        [quotas]
-        over = "reject"
-        fleet = { rpm = 300 }
-        agent = { rpm = 30, tpd = 1000 }
-        [agents.quality]
-        tier = "professional"
-        [agents.bulk]
-        limits = { rpm = 7 }
+        [routes]
+        default = ["groq/llama-3.1-8b-instant", "groq/lama", "openrouter/openai/gpt-oss-20b:free"]
+        [models]
+        fast = ["cerebras/x/y", "groq"]
         """
     )
 
-    assert (config.quotas.over, config.quotas.limits["fleet"][0].count) == ("reject", 300)
-    assert {name: limits[0].count for name, limits in config.quotas.agents.items()} == {"quality": 100, "bulk": 7}
-    assert len(config.warnings) == 1
-    assert "quotas are not enforced yet" in config.warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("[quotas]\nover = 'wiat'", 'quotas.over must be one of "wait", "reject", got "wiat"; did you mean "wait"?'),
-        ("[quotas]\nflet = { rpm = 1 }", 'quotas.flet is not a known key; did you mean "fleet"?'),
-        ("[quotas]\nfleet = { rpm = 0 }", "quotas.fleet.rpm must be a positive whole number, got 0."),
-        ("[quotas]\nfleet = { concurrency = 3 }", "quotas.fleet cannot limit concurrency"),
-        ("[agents.q]\ntier = 'pro'", 'agents.q.tier must be one of "free", "basic", "professional", "enterprise"'),
-        ("[agents.q]\ntire = 'free'", 'agents.q.tire is not a known key; did you mean "tier"?'),
-    ],
-)
-def test_wrong_quotas(written, text, told):
-    """What is wrong in quotas is told now, though they are not enforced."""
-    assert told in error_of(written, text)
+    assert config.routes["default"][1] == "groq/lama"
+    assert [
+        warning.removeprefix(f"{tmp_path}/optimizer.toml: ").partition(", which")[0] for warning in config.warnings
+    ] == [
+        'routes.default asks groq for "lama"',
+        'models.fast asks cerebras for "x/y"',
+    ]
 
 
 # --- mistakes
@@ -215,6 +200,29 @@ OF_A_BACKEND = {
     "limits = [{ rpm = 1 }, { count = 1 }]": '"limits[2]".per_s is missing; a window is written as',
     "limits = [{ count = 1, per_s = 1, name = 'ø' }]": '"limits[1]".name must consist of letters, digits, _ and -',
     "limits = { x = { count = 1, per_s = 0 } }": "limits.x.per_s must be a number of seconds of at least 0.1, got 0.",
+    "limits = { usd_per_day = 0 }": "limits.usd_per_day must be a number of dollars of at least 1e-06, got 0.",
+    "limits = { usd_per_day = '1' }": 'limits.usd_per_day must be a number of dollars of at least 1e-06, got "1".',
+    "limits = { usd_per_dya = 1 }": 'limits.usd_per_dya is not a known key; did you mean "usd_per_day"?',
+    "limits = { rpd = 1, reset = '24:00 UTC' }": "limits.reset must be a time of day and a time zone, for example",
+    "limits = { rpd = 1, reset = '00:00' }": "limits.reset must be a time of day and a time zone, for example",
+    "limits = { rpd = 1, reset = 'week 00:00 UTC' }": "limits.reset must be a time of day and a time zone",
+    "limits = { rpd = 1, reset = '00:00 Berlin' }": 'limits.reset names the unknown time zone "Berlin"; write one like',
+    "limits = { rpd = 1, reset = '00:00 America' }": 'limits.reset names the unknown time zone "America"',
+    "limits = { rpd = 1, reset = '00:00 ../UTC' }": 'limits.reset names the unknown time zone "../UTC"',
+    "limits = { rpm = 1, reset = '00:00 UTC' }": "limits.reset is written, but none of these limits is one of a day.",
+    "limits = { rpd = 1, reset = 'month 00:00 UTC' }": "limits.reset is written, but none of these limits is one of a",
+    "limits = { x = { count = 1, per_s = 60, reset = '00:00 UTC' } }": "limits.x.reset is one of a day, which this "
+    "window of 60 s is not.",
+    "breaker = { failures = 0 }": "breaker.failures must be a positive whole number, got 0.",
+    "breaker = { open_s = 0 }": "breaker.open_s must be a number of seconds of at least 0.1, got 0.",
+    "breaker = { for_s = 1 }": "breaker.for_s is not a known key",
+    "max_share = 0": "max_share must be above 0; a backend that is to get nothing is left out of the routes.",
+    "max_share = 1.1": "max_share must be a share from 0 to 1, for example 0.2, got 1.1.",
+    "max_share = nan": "max_share must be a share from 0 to 1, for example 0.2, got nan.",
+    "max_share = true": "max_share must be a share from 0 to 1, for example 0.2, got true.",
+    "max_workers = 0": "max_workers must be a positive whole number, got 0.",
+    "counts_max_tokens = 1": "counts_max_tokens must be true or false, got 1.",
+    "ratelimit_headers = 'opnai'": "ratelimit_headers must be one of",
     "base_url = 'ftp://u:pw@h'": 'base_url must be a URL that begins with http:// or https://, got "ftp://u:***@h".',
     "base_url = 'https://u:pw@h'": "base_url must hold neither a user nor a password nor a query.",
     "base_url = 'https://h:port/'": "base_url must be a URL that begins with",
@@ -250,6 +258,11 @@ OF_THE_REST = {
     "[cache]\nttl_s = { code = 1e9 }": "cache.ttl_s.code must be at most 31622400 seconds",
     "[waits]\nretry_s = 1": "waits.retry_s must be a list of seconds, for example [1, 2, 4].",
     "[waits]\nretry_s = ['1']": 'waits.retry_s must be a number of seconds of at least 0, got "1".',
+    "[waits]\nservices_s = 1": "waits.services_s is not a known key",
+    "[breaker]\nwithin_s = -1": "breaker.within_s must be a number of seconds of at least 0.1, got -1.",
+    "[retries]\nshare = 2": "retries.share must be a share from 0 to 1, for example 0.2, got 2.",
+    "[retries]\nleast = -1": "retries.least must be a whole number of at least 0, got -1.",
+    "[retries]\nwithin = 1": 'retries.within is not a known key; did you mean "within_s"?',
     "prefix = 'a{b'": 'prefix must consist of at most 64 letters, digits, ".", "_" and "-", got "a{b".',
     "log_level = 'loud'": 'log_level must be one of "debug", "info", "warning", "error", got "loud".',
     "amqp_url = 'http://u:pw@h'": 'amqp_url must be a URL that begins with amqp:// or amqps://, got "http://u:***@h".',
