@@ -28,6 +28,7 @@ class Coordinator:
             flights=Flights(store),
             clock=store.clock,
             source=f"coordinator/{instance}",
+            drain_s=config.waits.drain_s,
         )
         # Their call queues must exist even before a worker of theirs was ever started.
         self._configured = sorted(config.configured)

@@ -34,18 +34,18 @@ from optimizer_wire.session import BrokerUnavailable, Channel, Session, delivery
 from optimizer_wire.topology import Names
 
 BATCH_MAX = 256
-DRAIN_S = 25.0
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What outlives a session. `source` names this coordinator in events."""
+    """What outlives a session. `source` names this coordinator in events; `drain_s` is how long it may take to end."""
 
     names: Names
     reception: Reception
     flights: Flights
     clock: FleetClock
     source: str
+    drain_s: float
 
 
 class Stage:
@@ -61,6 +61,7 @@ class Stage:
         self._session = session
         self._channel = channel
         self._log = log
+        self._drain_s = parts.drain_s
         self._inbox: list[DeliveredMessage] = []
         self._filled = asyncio.Event()
         self._pending: set[asyncio.Future[None]] = set()
@@ -91,9 +92,9 @@ class Stage:
             self._session.lost.set()
 
     async def drain(self) -> None:
-        """Finish what was taken, for at most `DRAIN_S`."""
+        """Finish what was taken, for at most the configured time."""
         try:
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout(self._drain_s):
                 while self._inbox or self._busy or self._pending:  # noqa: ASYNC110 - three things, once in a life
                     await asyncio.sleep(0.01)
                 await self._channel.flush()
