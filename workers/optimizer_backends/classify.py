@@ -2,7 +2,7 @@
 
 from optimizer_backends.error_tables import BILLING_ENDINGS, CODES, DECISIVE, LONG_WINDOW, SENTENCES, STATUSES, TEXTS
 from optimizer_backends.fault import Fault
-from optimizer_backends.hints import LONGEST_PAUSE_S, retry_after_s
+from optimizer_backends.hints import LONGEST_PAUSE_S, retry_after_s, should_retry
 from optimizer_backends.outcome import Outcome
 from optimizer_backends.result import CallResult, Headers
 from optimizer_backends.scrub import safe_text
@@ -52,6 +52,7 @@ def failure(fault: Fault, headers: Headers) -> CallResult:
         headers=headers,
         retry_after_s=pause_s,
         signature=fault.signature,
+        should_retry=should_retry(headers),
     )
 
 

@@ -34,6 +34,11 @@ def retry_after_s(status: int, headers: Headers) -> float | None:
     return _clamped((at - now).total_seconds()) if at and now else None
 
 
+def should_retry(headers: Headers) -> bool | None:
+    """What the backend itself thinks of another try (`x-should-retry`); None if it does not say."""
+    return {"true": True, "false": False}.get((header(headers, "x-should-retry") or "").strip().lower())
+
+
 def http_date(text: str | None) -> datetime | None:
     """The instant of an HTTP date, or None if it is none."""
     try:

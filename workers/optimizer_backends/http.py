@@ -13,6 +13,7 @@ from optimizer_backends.classify import sentence
 from optimizer_backends.families import FAMILIES
 from optimizer_backends.family import HttpRequest, Untranslatable
 from optimizer_backends.outcome import Outcome
+from optimizer_backends.ratelimits import add_limits
 from optimizer_backends.result import CallResult, Headers
 from optimizer_backends.scrub import quotes_prompt
 from optimizer_config.credentials import Secret
@@ -107,6 +108,7 @@ class BackendClient:
             result = CallResult(error.outcome, message=str(error), signature="untranslatable")
         else:
             result = await self._post(request, timeout_s, written)
+            add_limits(result, self.backend.ratelimit_headers)
             self._judge(result, op, params)
         result.written_at = written.at
         result.ended_at = time.monotonic()
