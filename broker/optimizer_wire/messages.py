@@ -24,6 +24,7 @@ Task = Literal["code", "reasoning", "creative", "long", "general"]
 Source = Literal["backend", "cache", "collapsed", "direct"]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+OrderingKey = Annotated[str, msgspec.Meta(max_length=200)]
 TimeoutMs = Annotated[int, msgspec.Meta(ge=1, le=24 * 3600 * 1000)]
 TtlS = Annotated[float, msgspec.Meta(ge=0, le=366 * 24 * 3600)]
 
@@ -62,6 +63,9 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `model` is an alias, a backend, `backend/model`, or `auto`. `timeout_ms` is the time left when the message was
     published: a resubmission carries less of it.
+
+    Requests of a tenant with the same `ordering_key` run one after another: `after` is the id of its sender's previous
+    one that has no answer yet; with `supersede` it takes the place of all that have not begun.
     """
 
     v: int
@@ -75,7 +79,9 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: Priority = Priority.STANDARD
     timeout_ms: TimeoutMs = 60_000
     stream: bool = False
-    ordering_key: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    ordering_key: OrderingKey | None = None
+    after: Name | None = None
+    supersede: bool = False
     tags: dict[str, str] = {}
 
 
@@ -183,6 +189,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     failed: tuple[str, ...] = ()
     may_read: bool = True
     store_ttl_ms: int = 0
+    ordering_key: OrderingKey | None = None
     tags: dict[str, str] = {}
 
     @property

@@ -22,6 +22,9 @@ class RequestOptions(TypedDict, total=False):
     `timeout` is its end-to-end deadline in seconds. `cache`: `use` (default), `refresh`, or `off`; `ttl` in seconds
     replaces the time to live of the task; `scope` is who may share the answer. `request_id` names the request, so that
     asking again under the same id is the same request.
+
+    Requests of a tenant with the same `ordering_key` run one after another, in order; with `supersede` this one takes
+    the place of all older ones of its key that have not begun: they raise `Cancelled`.
     """
 
     model: str
@@ -33,6 +36,7 @@ class RequestOptions(TypedDict, total=False):
     namespace: str
     scope: Literal["tenant", "agent", "public"]
     ordering_key: str | None
+    supersede: bool
     tags: Mapping[str, str]
     request_id: str
 
@@ -117,6 +121,11 @@ def _check(options: Mapping[str, Any]) -> None:
         if name in options and options[name] not in choices:
             allowed = ", ".join(choice for choice in choices if choice)
             raise InvalidRequest(f"The option {name} must be one of {allowed}; it is {options[name]!r}.")
+    supersede = options.get("supersede", False)
+    if not isinstance(supersede, bool):
+        raise InvalidRequest(f"The option supersede must be True or False; it is {supersede!r}.")
+    if supersede and not options.get("ordering_key"):
+        raise InvalidRequest("The option supersede needs an ordering_key: it says which older requests to cancel.")
     for name in options.keys() - Options.__annotations__.keys():
         if near := get_close_matches(name, _OWN, n=1, cutoff=0.8):
             raise InvalidRequest(f"There is no option {name}; did you mean {near[0]}? Send it in extra_body if not.")
@@ -144,7 +153,8 @@ def _request(agent: str, op: Op, params: dict[str, Any], options: Mapping[str, A
         ),
         "priority": options.get("priority", Priority.STANDARD.value),
         "timeout_ms": _timeout_ms(options.get("timeout", DEFAULT_TIMEOUT_S)),
-        "ordering_key": options.get("ordering_key"),
+        "ordering_key": options.get("ordering_key") or None,
+        "supersede": options.get("supersede", False),
     }
     try:
         fields["tags"] = dict(options.get("tags") or {})

@@ -9,6 +9,7 @@ Rules:
 * A request leaves this table exactly once: resolved, refused, discarded, expired or cleared.
 * A request that could not even be sent waits for a connection only as long as its patience.
 * Once the broker has accepted a copy, a refusal of a later copy says nothing: the first may be answered yet.
+* A request with an ordering key names, whenever it is sent, the one before it of its key that is unanswered then.
 """
 
 import heapq
@@ -32,7 +33,8 @@ class Entry(Generic[Token]):
     """One unanswered request. `token` is whatever the client resolves, for example a future.
 
     `resend_at` is when its silence is over, `patience_until` when to give up if it was never sent. `sent` counts the
-    copies that were published; `accepted` tells that the broker confirmed one.
+    copies that were published; `accepted` tells that the broker confirmed one. `before` and `behind` are its neighbours
+    among the unanswered requests of its ordering key.
     """
 
     request: Request
@@ -44,11 +46,17 @@ class Entry(Generic[Token]):
     alarm_at: float = 0.0
     sent: int = 0
     accepted: bool = False
+    before: "Entry[Token] | None" = None
+    behind: "Entry[Token] | None" = None
 
     def at(self, now: float) -> Request:
-        """The request as it is to be sent now: with the time that is left."""
+        """The request as it is to be sent now: with the time that is left, and with what it comes after."""
         left_ms = max(1, int((self.deadline - now) * 1000))
-        return msgspec.structs.replace(self.request, timeout_ms=min(left_ms, self.request.timeout_ms))
+        return msgspec.structs.replace(
+            self.request,
+            timeout_ms=min(left_ms, self.request.timeout_ms),
+            after=None if self.before is None else self.before.request.id,
+        )
 
     def ends_at(self) -> float:
         """When to give up."""
@@ -68,6 +76,7 @@ class Pending(Generic[Token]):
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry[Token]] = {}
+        self._newest: dict[str, Entry[Token]] = {}
         self._alarms: list[tuple[float, str]] = []
         self.strays = 0
 
@@ -91,6 +100,7 @@ class Pending(Generic[Token]):
         silence_s = max(SHORTEST_SILENCE_S, min(left_s / 2, LONGEST_SILENCE_S))
         entry = Entry(request, now + left_s, token, silence_s, now + silence_s, now + patience_s)
         self._entries[request.id] = entry
+        self._line_up(entry)
         self._set_alarm(entry)
         return entry
 
@@ -103,18 +113,18 @@ class Pending(Generic[Token]):
     def refused(self, request_id: str) -> Entry[Token] | None:
         """Take a request that the broker refused; None if an earlier copy was accepted, or if it does not wait."""
         entry = self._entries.get(request_id)
-        return None if entry is None or entry.accepted else self._entries.pop(request_id)
+        return None if entry is None or entry.accepted else self._take(request_id)
 
     def resolve(self, request_id: str) -> Entry[Token] | None:
         """Take the request that a reply belongs to; None for a reply that is late or a duplicate."""
-        entry = self._entries.pop(request_id, None)
+        entry = self._take(request_id)
         if entry is None:
             self.strays += 1
         return entry
 
     def discard(self, request_id: str) -> Entry[Token] | None:
         """Stop waiting for a request; None if it does not wait."""
-        return self._entries.pop(request_id, None)
+        return self._take(request_id)
 
     def next_alarm(self) -> float | None:
         """When `due` is worth asking; None if nothing waits."""
@@ -129,7 +139,7 @@ class Pending(Generic[Token]):
             _, request_id = heapq.heappop(self._alarms)
             entry = self._entries[request_id]
             if entry.ends_at() <= now:
-                del self._entries[request_id]
+                self._take(request_id)
                 due.expired.append(entry)
                 continue
             if entry.resend_at <= now:
@@ -142,7 +152,33 @@ class Pending(Generic[Token]):
     def clear(self) -> list[Entry[Token]]:
         """Take everything, for a client that closes."""
         entries, self._entries, self._alarms = list(self._entries.values()), {}, []
+        self._newest = {}
         return entries
+
+    def _take(self, request_id: str) -> Entry[Token] | None:
+        entry = self._entries.pop(request_id, None)
+        if entry is not None:
+            self._step_out(entry)
+        return entry
+
+    def _line_up(self, entry: Entry[Token]) -> None:
+        key = entry.request.ordering_key
+        if key:
+            entry.before = self._newest.get(key)
+            if entry.before is not None:
+                entry.before.behind = entry
+            self._newest[key] = entry
+
+    def _step_out(self, entry: Entry[Token]) -> None:
+        before, behind, key = entry.before, entry.behind, entry.request.ordering_key
+        if before is not None:
+            before.behind = behind
+        if behind is not None:
+            behind.before = before
+        elif key and before is not None:
+            self._newest[key] = before
+        elif key:
+            del self._newest[key]
 
     def _set_alarm(self, entry: Entry[Token]) -> None:
         entry.alarm_at = min(entry.ends_at(), entry.resend_at)

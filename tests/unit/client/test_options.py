@@ -127,3 +127,29 @@ def test_mistakes_are_told_with_what_to_write(options, told):
     """A value that does not exist, and a name that is nearly one of ours, are refused with what was probably meant."""
     with pytest.raises(InvalidRequest, match=re.escape(told)):
         chat_request("agent", "hello", None, options)
+
+
+def test_an_ordering_key_may_supersede():
+    """The key and the wish to take the place of older requests are fields of the request."""
+    asked = chat(ordering_key="document 7", supersede=True)
+
+    assert (asked.ordering_key, asked.supersede, asked.after) == ("document 7", True, None)
+    assert "supersede" not in asked.params
+    assert chat(ordering_key="").ordering_key is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"supersede": True}, "needs an ordering_key"),
+        ({"supersede": True, "ordering_key": ""}, "needs an ordering_key"),
+        ({"supersede": "yes", "ordering_key": "k"}, "True or False"),
+        ({"ordering_key": 7}, "ordering_key"),
+        ({"ordering_key": "k" * 201}, "ordering_key"),
+        ({"superseed": True, "ordering_key": "k"}, "did you mean supersede"),
+    ],
+)
+def test_an_ordering_that_makes_no_sense(options, words):
+    """Superseding without a key, and what is no key, are refused with a sentence."""
+    with pytest.raises(InvalidRequest, match=words):
+        chat(**options)

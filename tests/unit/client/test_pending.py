@@ -11,9 +11,10 @@ from optimizer_client.pending import LONGEST_SILENCE_S, SHORTEST_SILENCE_S, Pend
 from optimizer_wire.messages import VERSION, Request
 
 
-def request(request_id="a", timeout_s=60.0):
+def request(request_id="a", timeout_s=60.0, key=None):
     """A request with a deadline."""
-    return Request(VERSION, request_id, "agent", {"messages": []}, timeout_ms=round(timeout_s * 1000))
+    timeout_ms = max(1, round(timeout_s * 1000))
+    return Request(VERSION, request_id, "agent", {"messages": []}, timeout_ms=timeout_ms, ordering_key=key)
 
 
 def walk(pending, *, sent=True):
@@ -151,6 +152,31 @@ def test_alarms_of_answered_requests_are_forgotten():
     assert pending.next_alarm() is None
 
 
+def test_a_keyed_request_names_the_unanswered_one_before_it():
+    """What has an ordering key says after which request of its key it comes; others do not count."""
+    pending = Pending()
+    first, other, _, second, third = (
+        pending.add(request(name, key=key), "token", 0.0)
+        for name, key in [("a1", "a"), ("b1", "b"), ("none", None), ("a2", "a"), ("a3", "a")]
+    )
+
+    assert [entry.at(0.0).after for entry in (first, other, second, third)] == [None, None, "a1", "a2"]
+
+
+def test_what_has_ended_is_named_no_more():
+    """Sent again, a keyed request comes after what is unanswered then: nothing, or what its predecessor came after."""
+    pending = Pending()
+    first, second, third = (pending.add(request(name, key="k"), "token", 0.0) for name in ("1", "2", "3"))
+
+    pending.discard("2")
+    assert (first.at(0.0).after, third.at(0.0).after) == (None, "1")
+    pending.resolve("1")
+    assert third.at(0.0).after is None
+    pending.resolve("3")
+    assert pending.add(request("4", key="k"), "token", 0.0).at(0.0).after is None
+    assert second.at(0.0).after == "1"
+
+
 class EveryRequestEndsOnce(RuleBasedStateMachine):
     """Whatever happens in whatever order, each request leaves the table exactly once, and never before its time."""
 
@@ -168,11 +194,15 @@ class EveryRequestEndsOnce(RuleBasedStateMachine):
         self.ended.append(entry.token)
         del self.open[entry.request.id]
 
-    @rule(timeout_s=st.floats(0.01, 500), patience_s=st.sampled_from([math.inf, 0.5, 5.0]))
-    def ask(self, timeout_s, patience_s):
+    @rule(
+        timeout_s=st.floats(0.01, 500),
+        patience_s=st.sampled_from([math.inf, 0.5, 5.0]),
+        key=st.sampled_from([None, "k", "l"]),
+    )
+    def ask(self, timeout_s, patience_s, key):
         """A new request."""
         self.made += 1
-        entry = self.pending.add(request(f"id{self.made}", timeout_s), self.made, self.now, patience_s)
+        entry = self.pending.add(request(f"id{self.made}", timeout_s, key), self.made, self.now, patience_s)
         self.open[entry.request.id] = entry
 
     @precondition(lambda self: self.open)
@@ -231,6 +261,14 @@ class EveryRequestEndsOnce(RuleBasedStateMachine):
             assert alarm <= max(entry.ends_at(), self.now)
             assert entry.silence_s >= SHORTEST_SILENCE_S
             assert entry.resend_at - entry.silence_s <= self.now + LONGEST_SILENCE_S
+
+    @invariant()
+    def keeps_the_order_of_each_key(self):
+        """Each keyed request names the one asked before it that is open."""
+        for key in ("k", "l"):
+            entries = [entry for entry in self.open.values() if entry.request.ordering_key == key]
+            named = [entry.at(self.now).after for entry in entries]
+            assert named == [None, *(entry.request.id for entry in entries[:-1])][: len(entries)]
 
     def teardown(self):
         """At the end of time, everything has ended."""

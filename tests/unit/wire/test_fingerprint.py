@@ -125,7 +125,7 @@ def test_parameters_without_influence(parameter):
         {"priority": Priority.BATCH},
         {"timeout_ms": 5},
         {"stream": True},
-        {"ordering_key": "k"},
+        {"ordering_key": "k", "after": "j", "supersede": True},
         {"tags": {"a": "b"}},
         {"cache": CachePolicy("refresh", 5.0)},
     ],
