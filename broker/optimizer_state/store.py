@@ -46,8 +46,10 @@ Script = Literal[
     "block",
     "settings",
     "levels",
+    "learn",
 ]
 _BUDGET_SCRIPTS = frozenset({"reserve", "settle", "keep", "restore", "block", "settings", "levels"})
+_ALONE_SCRIPTS = frozenset({"learn"})
 
 
 class RedisAway(Exception):
@@ -66,6 +68,8 @@ class Step:
 @cache
 def _source(script: Script) -> str:
     lua = resources.files("optimizer_state") / "lua"
+    if script in _ALONE_SCRIPTS:
+        return (lua / f"{script}.lua").read_text()
     common = "budget" if script in _BUDGET_SCRIPTS else "flight"
     return (lua / f"{common}.lua").read_text() + (lua / f"{script}.lua").read_text()
 
