@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.judge import Call, read_log
+
 START_S = 30.0
 STOP_S = 35.0
 
@@ -58,6 +60,17 @@ class Simulated:
     log: Path
     running: Running
 
+    def control(self, **patch: Any) -> None:
+        """Change its script from now on: a merge patch of its spec."""
+        request = urllib.request.Request(f"{self.url}/_control", json.dumps(patch).encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=5) as response:
+            response.read()
+
+    def judged(self) -> list[Call]:
+        """The requests that reached it, with their ends, as the judge reads them."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [call for call in read_log(lines) if call.op != "models"]
+
     def calls(self) -> list[dict[str, Any]]:
         """The requests that reached it, by their start lines; a torn last line is left out."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
@@ -82,6 +95,7 @@ class Stack:
     prefix: str
     backends: dict[str, dict[str, Any]] = field(default_factory=dict)
     routes: dict[str, list[str]] = field(default_factory=dict)
+    models: dict[str, list[str]] = field(default_factory=dict)
     extra: str = ""
     running: list[Running] = field(default_factory=list)
 
@@ -129,6 +143,8 @@ class Stack:
         for name, keys in self.backends.items():
             lines += [f"[backends.{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items()), ""]
         lines += ["[routes]", *(f"{task} = {_toml(names)}" for task, names in self.routes.items())]
+        if self.models:
+            lines += ["[models]", *(f"{alias} = {_toml(names)}" for alias, names in self.models.items())]
         (self.folder / "optimizer.toml").write_text("\n".join(lines))
 
     def coordinator(self, **environment: str) -> Running:
@@ -136,6 +152,10 @@ class Stack:
 
     def worker(self, backend: str, **environment: str) -> Running:
         return self.launch(f"worker/{backend}", "optimizer_ops", "worker", backend, environment=environment)
+
+    def skewed_worker(self, backend: str, ahead_s: float) -> Running:
+        """A worker whose wall clock goes wrong by so much."""
+        return self.launch(f"worker/{backend}", "tests.support.skewed", str(ahead_s), "worker", backend)
 
     def start(self, coordinators: int = 1, workers: int = 1) -> "Stack":
         """Configure, start that many coordinators and workers for each backend, and wait until all are ready."""
