@@ -13,6 +13,7 @@ TOKENS_AROUND = 8
 UNKNOWN_OUTPUT_TOKENS = 512
 # So many calls tell how long answers become; so many tell more than what one worker has seen itself.
 FEW_CALLS = 5
+ENOUGH_CALLS = 50
 QUANTILE = 0.9
 # The first knowledge of the slope weighs as much as calls whose prompts differ by this many characters in all.
 _PRIOR_CHARS = 1000.0
@@ -171,7 +172,7 @@ class Estimates:
             self._untold.setdefault(model, Lesson()).add(lesson)
 
     def know(self, model: str, fleet: Lesson) -> None:
-        """This is what the fleet knows of a model. After a loss of Redis' memory what is known here stays for a while."""
+        """Take what the fleet knows of a model; after a loss of Redis' memory what is known here stays for a while."""
         mine = self._known[model]
         if fleet.calls >= min(mine.calls, ENOUGH_CALLS):
             self._known[model] = fleet
@@ -180,6 +181,3 @@ class Estimates:
 
     def _name(self, model: str) -> str:
         return model if model in self._known else OTHER
-
-
-ENOUGH_CALLS = 50
