@@ -21,3 +21,4 @@ REDIS_UP = Gauge("optimizer_coordinator_redis_up", "Whether Redis answered when 
 BACKEND_ALIVE = Gauge(
     "optimizer_coordinator_backend_alive", "Whether a live worker of the backend was last seen", ("backend",)
 )
+GATE_WAITING = Gauge("optimizer_coordinator_gate_waiting", "Requests that wait for a quota or for their turn")

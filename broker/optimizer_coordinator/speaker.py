@@ -64,6 +64,10 @@ class Speaker:
             )
         await self._tell(events.ERROR, intake, error_code=error.code, message=error.message, waiters=told)
 
+    async def held(self, kind: str, intake: Intake, outcome: str, message: str, retry_after_s: float | None) -> None:
+        """Tell that a request has to wait before its call, or was refused one."""
+        await self._tell(kind, intake, outcome=outcome, message=message, retry_after_s=retry_after_s)
+
     async def refuse(self, message: DeliveredMessage, reply_to: str | None, error: OptimizerError) -> None:
         """Tell the sender of a message that it could not be understood, if there is an address."""
         known = message.header.properties

@@ -1,6 +1,6 @@
 """Flights in Redis: one upstream call and all the requests that wait for it.
 
-Thin typed shell over `lua/{admit,begin,renew,complete,release,cancel,sweep}.lua`, where the rules are.
+Thin typed shell over `lua/{admit,gate,begin,renew,complete,release,cancel,sweep}.lua`, where the rules are.
 """
 
 from collections.abc import Sequence
@@ -42,11 +42,12 @@ _waiters = msgspec.msgpack.Decoder(Waiter)
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A request on its way in. `may_read`: whether a stored answer will do."""
+    """A request on its way in. `may_read`: whether a stored answer will do; `gated`: it must pass the gate to lead."""
 
     fingerprint: str
     waiter: Waiter
     may_read: bool
+    gated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,15 @@ class Gone:
 class Join:
     """The request waits in a flight; with `publish_again` its call may have been lost, or must become more urgent.
 
-    `known`: it waited there before, so that this is the same request once more.
+    `known`: it waited there before, so that this is the same request once more. `gated`: whoever leads still waits at
+    the gate, so that this one may go itself.
     """
 
     flight: int
     number: int
     publish_again: bool
     known: bool = False
+    gated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ class Lead:
 
 
 Admitted = Hit | Known | Gone | Join | Lead
+GateVerdict = Literal["wait", "enter", "published", "cancelled", "expired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ def _admitted(reply: list[Any]) -> Admitted:
         case b"gone":
             return Gone(reply[1].decode())
         case b"join":
-            return Join(int(reply[1]), int(reply[2]), reply[3] == 1, reply[4] == 1)
+            return Join(int(reply[1]), int(reply[2]), reply[3] == 1, reply[4] == 1, reply[5] == 1)
         case _:
             return Lead(int(reply[1]))
 
@@ -154,8 +158,19 @@ class Flights:
             waiter.priority.rank,
             _encoder.encode(waiter),
             KEEP_MS,
+            int(admission.gated),
         )
         return Step("admit", self._key(admission.fingerprint), arguments)
+
+    def gate_step(self, admission: Admission, flight: int, *, enter: bool) -> Step:
+        """Ask whether a request at the gate is still wanted there; with `enter`, to be the one who publishes."""
+        return Step("gate", self._key(admission.fingerprint), (flight, admission.waiter.id, int(enter)))
+
+    @staticmethod
+    def gate_verdict(reply: list[Any]) -> GateVerdict:
+        """What the answer to `gate_step` says."""
+        verdict: GateVerdict = reply[0].decode()
+        return verdict
 
     async def begin(self, call: Call, owner: str, *, redelivered: bool) -> Begun:
         """Ask to run a dispatch. `owner` is a token of this delivery, not of the process."""
@@ -222,7 +237,17 @@ class Flights:
 
     async def cancel(self, fingerprint: str, waiter: Waiter) -> None:
         """Take a request out of its flight, and keep late copies of it from joining again."""
-        await self._run("cancel", fingerprint, (waiter.id, _encoder.encode(waiter), KEEP_MS))
+        await self._run("cancel", fingerprint, (waiter.id, _encoder.encode(waiter), KEEP_MS, "cancelled"))
+
+    async def leave(self, fingerprint: str, waiter: Waiter) -> int:
+        """Take a request that was refused out of its flight; returns how many still wait. It may ask again."""
+        reply = await self._run("cancel", fingerprint, (waiter.id, _encoder.encode(waiter), KEEP_MS, ""))
+        return int(reply[1])
+
+    async def withdraw(self, fingerprint: str, waiter: Waiter) -> int | None:
+        """Take a request out of its flight unless its call has begun (None); returns how many others wait there."""
+        reply = await self._run("withdraw", fingerprint, (waiter.id, _encoder.encode(waiter), KEEP_MS))
+        return int(reply[1]) if reply[0] == b"withdrawn" else None
 
     async def sweep(self) -> int:
         """Remove flights that ended unnoticed; returns how many. It looks at every flight: call it rarely."""

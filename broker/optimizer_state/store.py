@@ -33,6 +33,7 @@ LATE_TIMER_S = 0.1
 
 Script = Literal[
     "admit",
+    "gate",
     "begin",
     "renew",
     "complete",
@@ -40,16 +41,22 @@ Script = Literal[
     "cancel",
     "sweep",
     "reserve",
+    "arrive",
     "settle",
     "keep",
     "restore",
     "block",
+    "look",
     "settings",
     "levels",
     "learn",
+    "turn_take",
+    "turn_leave",
+    "withdraw",
 ]
-_BUDGET_SCRIPTS = frozenset({"reserve", "settle", "keep", "restore", "block", "settings", "levels"})
-_ALONE_SCRIPTS = frozenset({"learn"})
+_BUDGET_SCRIPTS = frozenset({"reserve", "arrive", "settle", "keep", "restore", "block", "look", "settings", "levels"})
+_TURN_SCRIPTS = frozenset({"turn_take", "turn_leave"})
+_ALONE_SCRIPTS = frozenset({"learn", "share", "retries"})
 
 
 class RedisAway(Exception):
@@ -70,7 +77,7 @@ def _source(script: Script) -> str:
     lua = resources.files("optimizer_state") / "lua"
     if script in _ALONE_SCRIPTS:
         return (lua / f"{script}.lua").read_text()
-    common = "budget" if script in _BUDGET_SCRIPTS else "flight"
+    common = "budget" if script in _BUDGET_SCRIPTS else "turn" if script in _TURN_SCRIPTS else "flight"
     return (lua / f"{common}.lua").read_text() + (lua / f"{script}.lua").read_text()
 
 

@@ -1,12 +1,13 @@
 -- A request is no longer wanted: {left, waiters that remain}
--- ARGV: id, waiter, keep_ms
-local id, waiter, keep_ms = unpack(ARGV)
+-- ARGV: id, waiter, keep_ms, mark that keeps late copies out (empty: none, it may ask again)
+local id, waiter, keep_ms, mark = unpack(ARGV)
 redis.call('HDEL', FLIGHT, field_of(id, waiter))
 local others = false
 for _, field in ipairs(redis.call('HKEYS', FLIGHT)) do
   others = others or string.match(field, '^w:([^\n]*)') == id
 end
-if not others then redis.call('SET', id_key(id), 'cancelled', 'PX', keep_ms) end
+if not others and mark ~= '' then redis.call('SET', id_key(id), mark, 'PX', keep_ms) end
+if not others and mark == '' then redis.call('DEL', id_key(id)) end
 local f = redis.call('HMGET', FLIGHT, 'f', 'o', 'l', 'd')
 if not f[1] then return {'left', 0} end
 local remain = #waiters(FLIGHT)
