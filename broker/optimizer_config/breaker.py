@@ -1,8 +1,10 @@
 """Circuit breakers and the retry budget, as people write them."""
 
+from typing import Any
+
 import msgspec
 
-from optimizer_config.model import BreakerSettings, Retries
+from optimizer_config.model import BreakerSettings, RetrySettings
 from optimizer_config.reader import Table
 
 
@@ -18,10 +20,10 @@ def read_breaker(owner: Table, base: BreakerSettings) -> BreakerSettings:
         "open_s": table.seconds("open_s", least=0.1),
     }
     table.finish()
-    return msgspec.structs.replace(base, **{name: value for name, value in given.items() if value is not None})
+    return msgspec.structs.replace(base, **_written(given))
 
 
-def read_retries(root: Table) -> Retries:
+def read_retries(root: Table) -> RetrySettings:
     """`[retries]`.
 
     :raises ConfigError: naming the place.
@@ -33,4 +35,8 @@ def read_retries(root: Table) -> Retries:
         "least": table.whole("least", least=0),
     }
     table.finish()
-    return msgspec.structs.replace(Retries(), **{name: value for name, value in given.items() if value is not None})
+    return RetrySettings(**_written(given))
+
+
+def _written(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}

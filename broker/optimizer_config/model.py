@@ -128,7 +128,7 @@ class Waits(msgspec.Struct, frozen=True):
     retry_s: tuple[float, ...] = (1.0, 2.0, 4.0)
 
 
-class Retries(msgspec.Struct, frozen=True):
+class RetrySettings(msgspec.Struct, frozen=True):
     """The fleet's retry budget: in any `within_s` seconds at most this share of the calls started may be repetitions.
 
     `least` of them are allowed always, so that a lone request in a quiet fleet is still repeated.
@@ -171,7 +171,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tenants: dict[str, str] = {}
     waits: Waits = Waits()
     quotas: Quotas = Quotas()
-    retries: Retries = Retries()
+    retries: RetrySettings = RetrySettings()
     prices_file: str | None = None
     log_level: str = "info"
     path: str | None = None

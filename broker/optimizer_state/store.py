@@ -50,6 +50,8 @@ Script = Literal[
     "settings",
     "levels",
     "learn",
+    "share",
+    "retries",
     "turn_take",
     "turn_leave",
     "withdraw",

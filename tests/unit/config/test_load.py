@@ -7,7 +7,7 @@ import pytest
 
 from optimizer_config import ConfigError, load
 from optimizer_config.credentials import Secret
-from optimizer_config.model import ALIASES, Retries
+from optimizer_config.model import ALIASES, RetrySettings
 
 
 @pytest.fixture
@@ -162,8 +162,8 @@ def test_default_times_to_live():
 
 def test_retries(written):
     """The retry budget of the fleet has a share, a window and a number that is always allowed."""
-    assert written("").retries == Retries(0.2, 10.0, 3)
-    assert written("[retries]\nshare = 0.5\nwithin_s = 3\nleast = 0").retries == Retries(0.5, 3.0, 0)
+    assert written("").retries == RetrySettings(0.2, 10.0, 3)
+    assert written("[retries]\nshare = 0.5\nwithin_s = 3\nleast = 0").retries == RetrySettings(0.5, 3.0, 0)
 
 
 def test_models_that_a_backend_does_not_have(written, tmp_path):
