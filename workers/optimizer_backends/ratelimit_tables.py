@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from optimizer_config.model import Dimension
+from optimizer_config.resets import DAY_S, MONTH_S
 
-SECOND, MINUTE, HOUR, DAY = 1.0, 60.0, 3600.0, 86400.0
-# As the configuration counts it.
-MONTH = 31 * DAY
+SECOND, MINUTE, HOUR, DAY = 1.0, 60.0, 3600.0, DAY_S
 _PERIODS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 
 
@@ -75,10 +74,10 @@ TABLES: dict[str, Table] = {
             _named("requests", 10 * SECOND, "req-10-second"),
             _named("requests", MINUTE, "req-minute"),
             _named("tokens", MINUTE, "tokens-minute"),
-            _named("tokens", MONTH, "tokens-month"),
+            _named("tokens", MONTH_S, "tokens-month"),
             Row("tokens", MINUTE, "ratelimitbysize-remaining", "ratelimitbysize-limit", "ratelimitbysize-reset"),
             _bysize(MINUTE, "minute"),
-            _bysize(MONTH, "month"),
+            _bysize(MONTH_S, "month"),
         )
     ),
     "anthropic": Table(

@@ -58,10 +58,11 @@ def _fields(states: str | None, policies: str | None) -> Iterator[Remaining]:
     named = [(set(names), parameters) for names, parameters in items(policies)]
     for names, state in items(states):
         policy = next((parameters for known, parameters in named if known & set(names)), {})
-        left, window = count(state.get("r")), count(policy.get("w"))
+        left, limit, window = count(state.get("r")), count(policy.get("q")), count(policy.get("w"))
         # Without a unit the quota is in requests.
-        if left is not None and window and policy.get("qu", "requests") == "requests":
-            yield Remaining("requests", float(window), left, count(policy.get("q")), seconds(state.get("t"), None))
+        if left is None or not window or policy.get("qu", "requests") != "requests" or (limit and left > limit):
+            continue
+        yield Remaining("requests", float(window), left, limit or None, seconds(state.get("t"), None))
 
 
 def _corrected(
