@@ -35,7 +35,7 @@ class Learned:
             self.estimates.put_back(untold)
             return False
         for model, answer in zip(self.estimates.models, answers, strict=True):
-            self.estimates.know(model, _lesson(answer))
+            self.estimates.know(model, lesson_of(answer))
         return True
 
     def _step(self, model: str, lesson: Lesson | None) -> Step:
@@ -45,6 +45,7 @@ class Learned:
         return Step("learn", key, (HALVED_AFTER_CALLS, KEPT_MS, *sums))
 
 
-def _lesson(answer: list[bytes]) -> Lesson:
+def lesson_of(answer: list[bytes]) -> Lesson:
+    """The lesson in the fields and values of its hash."""
     fields = zip(answer[::2], answer[1::2], strict=True)
     return Lesson.of_fields({name.decode(): int(value) for name, value in fields})

@@ -22,8 +22,8 @@ PRICES_KEPT_S = 600.0
 _SAMPLE_TOKENS = 1000
 _MOST_PRICES = 256
 # Where input from the provider's cache does not count against the limits, by the table of the rate-limit headers.
-# Groq: https://console.groq.com/docs/prompt-caching; Anthropic (what is written to the cache counts):
-# https://platform.claude.com/docs/en/api/rate-limits#cache-aware-itpm
+# Groq: https://console.groq.com/docs/rate-limits; Anthropic (what is written to the cache counts):
+# https://platform.claude.com/docs/en/api/rate-limits
 _CACHED_INPUT_IS_FREE = frozenset({"groq", "anthropic"})
 _encoder = msgspec.json.Encoder()
 
