@@ -14,7 +14,8 @@ class Job:
     `stage` names the session it came on: after a reconnect its ack would mean another message. `owner` is a token of
     this delivery, so that a worker that gets the same call twice does not take its own first attempt for itself.
     `amounts` is what it will probably use of the backend's limits, `cost` the same in tokens, for fair sharing; `chars`
-    the length of its prompt.
+    the length of its prompt; `used_tokens` what the last call did use. `charged` and `finish` are the scheduler's: the
+    tokens that its agent was charged with, and until when, in the virtual time of its priority.
     """
 
     call: Call
@@ -31,6 +32,9 @@ class Job:
     amounts: Amounts = Amounts()
     cost: int = 1
     chars: int = 0
+    used_tokens: int = 0
+    charged: int = 0
+    finish: float = 0.0
 
     @property
     def hop(self) -> Hop:

@@ -1,0 +1,250 @@
+"""How the service is shared: among agents by weight, among priorities 6:3:1, with blocked lanes and corrections."""
+
+from collections import Counter
+from itertools import cycle
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimizer_wire.messages import Call, Hop, Priority, Waiter
+from optimizer_workers import fair_queue
+from optimizer_workers.job import Job
+from optimizer_workers.scheduler import SHARES, Scheduler
+
+INTERACTIVE, STANDARD, BATCH = Priority
+
+
+def job(agent="a", cost=1, *, priority=STANDARD, model="m", deadline_ms=0):
+    waiter = Waiter("r", "q", deadline_ms, agent, "t", priority)
+    return Job(Call(1, "f", 1, 1, waiter, {}, (Hop("b", model),)), 1, False, 1, deadline_ms, cost=cost)
+
+
+def weighted(weights):
+    return Scheduler(lambda agent: weights[agent[1]])
+
+
+def serve(scheduler, times):
+    """The calls of so many services; whoever was served asks again, so that everybody stays backlogged."""
+    served = []
+    for _ in range(times):
+        found = scheduler.pop(0)
+        served.append(found)
+        waiter = found.call.waiter
+        scheduler.push(job(waiter.agent, found.cost, priority=waiter.priority, model=found.hop.model))
+    return served
+
+
+def agents(served):
+    return [found.call.waiter.agent for found in served]
+
+
+costs = st.lists(st.integers(1, 5_000), min_size=1, max_size=5)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 100), costs), min_size=2, max_size=6), st.integers(1, 200))
+def test_shares_are_by_weight(flows, times):
+    """Backlogged agents are served in proportion to their weights, within one largest cost of each, at any moment."""
+    weights = {str(number): weight for number, (weight, _) in enumerate(flows)}
+    asked = {str(number): cycle(each) for number, (_, each) in enumerate(flows)}
+    scheduler = weighted(weights)
+    for agent, each in asked.items():
+        for _ in range(2):
+            scheduler.push(job(agent, next(each)))
+    used = Counter()
+
+    for _ in range(times):
+        found = scheduler.pop(0)
+        agent = found.call.waiter.agent
+        used[agent] += found.cost
+        scheduler.push(job(agent, next(asked[agent])))
+        for one, (weight, most) in enumerate(flows):
+            for other, (weight_too, most_too) in enumerate(flows):
+                ahead = used[str(one)] / weight - used[str(other)] / weight_too
+                assert ahead <= max(most) / weight + max(most_too) / weight_too + 1e-6
+
+
+@pytest.mark.parametrize("cost", [1, 700])
+def test_priorities_share_six_three_one(cost):
+    """Priorities that all have calls waiting are served 6:3:1, so that none starves."""
+    scheduler = Scheduler()
+    for priority in Priority:
+        scheduler.push(job(cost=cost, priority=priority))
+        scheduler.push(job(cost=cost, priority=priority))
+
+    assert Counter(found.call.waiter.priority for found in serve(scheduler, 100)) == {
+        INTERACTIVE: 60,
+        STANDARD: 30,
+        BATCH: 10,
+    }
+    assert SHARES == {INTERACTIVE: 6, STANDARD: 3, BATCH: 1}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 5_000), min_size=1, max_size=30), st.integers(1, 20), st.integers(0, 60))
+def test_nobody_starves(hog_costs, others, served_before):
+    """Who comes new is served after at most one call of each other agent, however much these hold or have had."""
+    scheduler = Scheduler()
+    for number in range(others):
+        for cost in hog_costs:
+            scheduler.push(job(f"hog{number}", cost))
+    serve(scheduler, served_before)
+    scheduler.push(job("new", 5_000))
+
+    assert "new" in agents(serve(scheduler, others + 1))
+
+
+def test_idleness_earns_nothing():
+    """Who comes back after a while shares from then on, and gets nothing for the time it was away."""
+    scheduler = weighted({"busy": 1, "away": 1})
+    for _ in range(3):
+        scheduler.push(job("busy", 10))
+    serve(scheduler, 50)
+    for _ in range(3):
+        scheduler.push(job("away", 10))
+
+    assert Counter(agents(serve(scheduler, 20))) == {"busy": 10, "away": 10}
+
+
+def test_priorities_earn_nothing_by_idleness():
+    """A priority whose first call comes late shares from then on; what its calls used beyond estimates is charged."""
+    scheduler = Scheduler()
+    for _ in range(2):
+        scheduler.push(job("interactive", 10, priority=INTERACTIVE))
+    serve(scheduler, 100)
+    for _ in range(2):
+        scheduler.push(job("batch", 10, priority=BATCH))
+    assert Counter(agents(serve(scheduler, 70))) == {"interactive": 60, "batch": 10}
+
+    served = serve(scheduler, 7)
+    scheduler.correct(next(found for found in served if found.call.waiter.agent == "batch"), 70)
+    assert Counter(agents(serve(scheduler, 35))) == {"interactive": 35}
+
+
+def test_priorities_owe_nothing_when_nothing_waits():
+    """When nothing is held any more, a large call of a patient priority is not held against it."""
+    scheduler = Scheduler()
+    scheduler.push(job("batch", 1_000, priority=BATCH))
+    scheduler.pop(0)
+    for priority in (BATCH, STANDARD):
+        for _ in range(2):
+            scheduler.push(job(priority.value, 10, priority=priority))
+
+    assert Counter(agents(serve(scheduler, 8))) == {"standard": 6, "batch": 2}
+
+
+def test_debt_outlasts_a_short_leave():
+    """Who had a large call and leaves is not served before the others have caught up."""
+    scheduler = Scheduler()
+    scheduler.push(job("large", 100))
+    for _ in range(2):
+        scheduler.push(job("small", 10))
+    assert agents([scheduler.pop(0)]) == ["large"]
+    serve(scheduler, 3)
+
+    scheduler.push(job("large", 100))
+    assert agents(serve(scheduler, 9)) == ["small"] * 8 + ["large"]
+
+
+def test_no_debt_among_nobody():
+    """When nothing is held any more, debts end: nobody was kept waiting for them."""
+    scheduler = Scheduler()
+    scheduler.push(job("large", 100))
+    scheduler.pop(0)
+    scheduler.push(job("large", 100))
+    scheduler.push(job("small", 10))
+
+    assert agents(serve(scheduler, 2)) == ["large", "small"]
+
+
+def test_few_are_remembered(monkeypatch):
+    """Agents without calls are forgotten once their debt is passed, when nothing is held, and beyond a number."""
+    scheduler = Scheduler()
+    queue = scheduler._classes[STANDARD].queue
+    scheduler.push(job("stays", 1, model="other"))
+    scheduler.block_lane("other", 10)
+    monkeypatch.setattr(fair_queue, "REMEMBERED", 5)
+    for number in range(20):
+        scheduler.push(job(f"passes{number}", 10))
+        scheduler.pop(0)
+    assert len(queue._flows) == len(queue._idle) + 1 == 6
+
+    scheduler.pop(10)
+    assert (queue._flows, queue._idle, queue._lanes) == ({}, [], {})
+
+
+def test_corrections_are_charged_and_repaid():
+    """Who used more than was estimated waits for it, who used less is repaid: shares are of what was used."""
+    scheduler = weighted({"under": 1, "over": 1})
+    for agent in ("under", "over"):
+        for _ in range(3):
+            scheduler.push(job(agent, 100))
+    used = Counter()
+    for _ in range(300):
+        found = scheduler.pop(0)
+        agent = found.call.waiter.agent
+        real = 400 if agent == "under" else 50
+        scheduler.correct(found, real)
+        scheduler.correct(found, real)
+        used[agent] += real
+        scheduler.push(job(agent, 100))
+
+    assert abs(used["under"] - used["over"]) <= 500
+
+
+@pytest.mark.parametrize(("used", "before"), [(300, 1), (600, 12)])
+def test_correction_of_a_forgotten_debt(used, before):
+    """A late correction counts from the virtual end of its call: what has passed since is not paid for twice."""
+    scheduler = Scheduler()
+    late = job("late", 10)
+    scheduler.push(late)
+    for _ in range(2):
+        scheduler.push(job("busy", 10))
+    scheduler.pop(0)
+    serve(scheduler, 50)
+    assert [agent for _, agent in scheduler._classes[STANDARD].queue._flows] == ["busy"]
+
+    scheduler.correct(late, used)
+    scheduler.push(job("late", 10))
+    assert agents(serve(scheduler, 20)).index("late") in {before - 1, before, before + 1}
+
+
+@pytest.mark.parametrize("share", ["agents", "priorities"])
+def test_blocked_time_does_not_pass(share):
+    """In a lane that opens for one call at a time weights hold; its agents get no credit against others for it."""
+    weights = {"double": 2, "single": 1, "free": 1}
+    scheduler = weighted(weights)
+    fast, slow = (INTERACTIVE, BATCH) if share == "priorities" else (STANDARD, STANDARD)
+    for agent, priority, model in (("double", STANDARD, "m"), ("single", slow, "m"), ("free", fast, "n")):
+        for _ in range(3):
+            scheduler.push(job(agent, 10, priority=priority, model=model))
+    served = Counter()
+    for now_ms in range(0, 4_000, 10):
+        scheduler.block_lane("n", now_ms + 1)
+        found = scheduler.pop(now_ms)
+        served[found.call.waiter.agent] += 1
+        scheduler.push(job(found.call.waiter.agent, 10, priority=found.call.waiter.priority))
+        scheduler.block_lane("m", now_ms + 10)
+        for _ in range(7):
+            free = scheduler.pop(now_ms + 2)
+            assert free.call.waiter.agent == "free"
+            scheduler.push(job("free", 10, priority=free.call.waiter.priority, model="n"))
+
+    expected = 2 / 3 if share == "agents" else 3 / 4
+    assert abs(served["double"] / 400 - expected) < 0.02
+    scheduler.block_lane("m", 0)
+    after = Counter(agents(serve(scheduler, 40)))
+    assert abs(after["free"] - (10 if share == "agents" else 24)) <= 1
+
+
+def test_an_agent_has_one_share_of_all_lanes():
+    """Who asks several models gets no more than who asks one."""
+    scheduler = Scheduler()
+    for model in "mno":
+        scheduler.push(job("many", 10, model=model))
+        scheduler.push(job("many", 10, model=model))
+    for _ in range(3):
+        scheduler.push(job("one", 10))
+
+    assert Counter(agents(serve(scheduler, 60))) == {"many": 30, "one": 30}
