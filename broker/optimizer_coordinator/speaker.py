@@ -64,9 +64,36 @@ class Speaker:
             )
         await self._tell(events.ERROR, intake, error_code=error.code, message=error.message, waiters=told)
 
+    async def withdrawn(self, waiter: Waiter, error: OptimizerError) -> None:
+        """Tell a request that was taken back before its call began; who took it knows no more of it than its waiter."""
+        await self._outbox.reply(waiter.reply_to, Reply(VERSION, waiter.id, ok=False, error=error.info))
+        told = events.event(
+            events.ERROR,
+            self._source,
+            request_id=waiter.id,
+            agent=waiter.agent,
+            tenant=waiter.tenant,
+            priority=waiter.priority,
+            error_code=error.code,
+            message=error.message,
+            waiters=1,
+        )
+        await self._outbox.tell(told)
+
     async def held(self, kind: str, intake: Intake, outcome: str, message: str, retry_after_s: float | None) -> None:
         """Tell that a request has to wait before its call, or was refused one."""
         await self._tell(kind, intake, outcome=outcome, message=message, retry_after_s=retry_after_s)
+
+    async def route_out(self, backends: Iterable[str], message: str, retry_after_s: float | None) -> None:
+        """Tell that no backend of a route serves."""
+        happened = events.event(
+            events.BACKEND_DOWN,
+            self._source,
+            backend=", ".join(backends),
+            message=message,
+            retry_after_s=retry_after_s,
+        )
+        await self._outbox.tell(happened)
 
     async def refuse(self, message: DeliveredMessage, reply_to: str | None, error: OptimizerError) -> None:
         """Tell the sender of a message that it could not be understood, if there is an address."""

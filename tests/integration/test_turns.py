@@ -9,7 +9,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from optimizer_state.flights import Admission, Flights
+from optimizer_state.flights import Admission, Answer, Flights
 from optimizer_state.store import RedisAway, Store
 from optimizer_state.turns import Go, Superseded, Turn, Turns, Waits, name_of, taken
 from optimizer_wire.messages import Call, Hop, Waiter
@@ -384,6 +384,10 @@ async def test_a_call_that_has_begun_is_left_alone(store):
 
     assert await flights.withdraw(call.fingerprint, call.waiter) is None
     await flights.release(call, "o")
+    assert await flights.withdraw(call.fingerprint, call.waiter) is None
+    call = msgspec.structs.replace(call, number=2)
+    await flights.begin(call, "p", redelivered=False)
+    await flights.complete(call, "p", Answer(ok=True, leader="a", stored_ms=1), store_ttl_ms=0)
     assert await flights.withdraw(call.fingerprint, call.waiter) is None
 
 
