@@ -3,10 +3,12 @@
 import asyncio
 
 from optimizer_config.model import Config
+from optimizer_coordinator.gate import MOST_WAITING
 from optimizer_coordinator.intake import Reception
 from optimizer_coordinator.routing import Router
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.stage import Parts, Stage
+from optimizer_coordinator.watch import Watch
 from optimizer_service.lifetime import first_of
 from optimizer_service.logs import Logger
 from optimizer_state.flights import Flights
@@ -14,7 +16,8 @@ from optimizer_state.store import Store
 from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, backend_topology, shared_topology
 
-PREFETCH = 1_000
+# Those who wait at the gate are among them, and must leave room for others.
+PREFETCH = 2 * MOST_WAITING
 
 
 class Coordinator:
@@ -22,11 +25,13 @@ class Coordinator:
 
     def __init__(self, config: Config, store: Store, instance: str, stop: asyncio.Event, log: Logger) -> None:
         self._names = Names(config.prefix)
+        router = Router(config)
         self._parts = Parts(
             names=self._names,
-            reception=Reception(config, self._names, Router(config)),
+            reception=Reception(config, self._names, router),
+            store=store,
             flights=Flights(store),
-            clock=store.clock,
+            barriers=lambda _: (),
             source=f"coordinator/{instance}",
             drain_s=config.waits.drain_s,
         )
@@ -34,7 +39,8 @@ class Coordinator:
         self._configured = sorted(config.configured)
         self._stop = stop
         self._log = log
-        self.snapshot = Snapshot(store)
+        self._snapshot = Snapshot(store, config)
+        self.watch = Watch(store, self._snapshot, router, log)
         self.serving = False
 
     async def serve(self, session: Session) -> None:
@@ -43,9 +49,10 @@ class Coordinator:
         calls = await session.channel(confirms=True)
         await channel.declare(shared_topology(self._names))
         await channel.declare(backend_topology(self._names, self._configured))
-        await self.snapshot.refresh()
-        stage = Stage(self._parts, self.snapshot, session, channel, calls, self._log)
+        await self.watch.look()
+        stage = Stage(self._parts, self._snapshot, session, channel, calls, self._log)
         tag = await channel.consume(self._names.requests, stage.deliver, prefetch=PREFETCH, on_cancel=session.lost.set)
+        self.watch.speaker = stage.speaker
         self.serving = True
         self._log.info("ready", queue=self._names.requests)
         working = asyncio.ensure_future(stage.work())
@@ -56,5 +63,6 @@ class Coordinator:
                 await stage.drain()
         finally:
             self.serving = False
+            self.watch.speaker = None
             working.cancel()
             await stage.abandon()

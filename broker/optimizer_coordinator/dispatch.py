@@ -1,6 +1,9 @@
 """Publishing the call of a flight, and ending the flight if that is impossible."""
 
+from typing import Literal
+
 from optimizer_coordinator.intake import Intake, Reception
+from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
 from optimizer_service.outbox import publish_call
 from optimizer_state.flights import Answer, Flights
@@ -9,6 +12,8 @@ from optimizer_wire.errors import BackendUnavailable, OptimizerError, Overloaded
 from optimizer_wire.messages import Hop, Waiter
 from optimizer_wire.session import Channel, Refused, Session, Unconfirmed, Unroutable
 from optimizer_wire.topology import Names
+
+Dispatched = Literal["published", "ended", "lost"]
 
 
 class Dispatcher:
@@ -19,6 +24,7 @@ class Dispatcher:
         calls: Channel,
         names: Names,
         reception: Reception,
+        snapshot: Snapshot,
         flights: Flights,
         speaker: Speaker,
         session: Session,
@@ -26,24 +32,28 @@ class Dispatcher:
         self._calls = calls
         self._names = names
         self._reception = reception
+        self._snapshot = snapshot
         self._flights = flights
         self._speaker = speaker
         self._session = session
 
-    async def dispatch(self, intake: Intake, alive: frozenset[str] | None, flight: int, number: int) -> bool:
-        """Publish the call of a request; True if the request is handled, whatever its end.
+    async def dispatch(self, intake: Intake, flight: int, number: int) -> Dispatched:
+        """Publish the call of a request; if that is impossible, its flight has ended with the reason.
 
-        False means that the connection broke: the broker delivers the request again.
+        "lost" means that the connection broke: the broker delivers the request again.
         """
         try:
-            route = self._reception.route(intake, alive)
+            route = self._reception.route(intake, self._snapshot.view)
+            # Before it is sent: those that are routed meanwhile are to know of it.
+            self._snapshot.sent_to(route[0].backend)
             await self._publish(intake, route, flight, number)
         except Unconfirmed:
             self._session.lost.set()
-            return False
+            return "lost"
         except OptimizerError as error:
             await self._end(intake, flight, number, error)
-        return True
+            return "ended"
+        return "published"
 
     async def _publish(self, intake: Intake, route: tuple[Hop, ...], flight: int, number: int) -> None:
         """Publish to the first backend of the route that takes the call."""

@@ -14,6 +14,7 @@ them in one round trip; it runs only while somebody waits.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -51,6 +52,12 @@ class Gate:
         self._watched_ms = 0
         self._closed = False
 
+    def mark(self, intake: Intake) -> Intake:
+        """The request, marked if it must pass the gate to lead."""
+        if not any(barrier.concerns(intake) for barrier in self._barriers):
+            return intake
+        return replace(intake, admission=replace(intake.admission, gated=True))
+
     async def enter(self, intake: Intake, flight: int) -> bool:
         """Wait until the call of a request may be published; False: somebody else has published it.
 
@@ -75,12 +82,17 @@ class Gate:
         try:
             return await waiting.decision
         except OptimizerError:
-            for barrier in barriers[: waiting.at + 1]:
-                await barrier.leave(intake, flight)
+            await self.leave(intake, flight, barriers[: waiting.at + 1])
             raise
         finally:
             self._lines.remove(waiting)
             GATE_WAITING.set(len(self._lines))
+
+    async def leave(self, intake: Intake, flight: int, passed: Sequence[Barrier] | None = None) -> None:
+        """A request goes no further: take back what it holds for having passed these barriers (all that concern it)."""
+        for barrier in self._barriers if passed is None else passed:
+            if barrier.concerns(intake):
+                await barrier.leave(intake, flight)
 
     async def _walk_in(self, intake: Intake, flight: int) -> bool:
         """Nothing concerns this request itself, but the leader of the flight that it joined waits here."""

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from optimizer_config.model import Config
-from optimizer_coordinator.routing import Router
+from optimizer_coordinator.routing import Router, View
 from optimizer_coordinator.tasks import detect
 from optimizer_state.flights import Admission
 from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
-from optimizer_wire.errors import AuthenticationError, InvalidRequest
+from optimizer_wire.errors import AuthenticationError, DeadlineExceeded, InvalidRequest
 from optimizer_wire.fingerprint import fingerprint, lone_fingerprint
 from optimizer_wire.messages import CANCEL_TYPE, REQUEST_TYPE, VERSION, Call, Hop, Request, Task, Waiter
 from optimizer_wire.topology import Names
@@ -111,13 +111,29 @@ class Reception:
         if request.op == "chat" and not isinstance(request.params["messages"], list):
             raise InvalidRequest("The parameter 'messages' must be a list of messages.")
 
-    def route(self, intake: Intake, alive: frozenset[str] | None) -> tuple[Hop, ...]:
+    def route(self, intake: Intake, view: View) -> tuple[Hop, ...]:
         """The stations for a request.
 
         :raises UnknownModel: if nothing has the name it asks for.
         :raises BackendUnavailable: if nothing that could serve it runs.
         """
-        return self._router.route(intake.request.model, intake.task, intake.request.op, alive)
+        return self._router.route(intake.request.model, intake.task, intake.request.op, view)
+
+    def must_miss(self, intake: Intake, view: View) -> DeadlineExceeded | None:
+        """The error to tell at once if no live backend of a request's route takes a call before its deadline."""
+        shut = self._router.shut(intake.request.model, intake.task, intake.request.op, view)
+        if not shut:
+            return None
+        soonest_ms = min(each.until_ms for each in shut.values())
+        if soonest_ms <= intake.waiter.deadline_ms:
+            return None
+        now_ms = view.now_ms
+        waits = (f"{name} for {(each.until_ms - now_ms) / 1000:.0f} s ({each.reason})" for name, each in shut.items())
+        left_s = max(0, intake.waiter.deadline_ms - now_ms) / 1000
+        return DeadlineExceeded(
+            f"No backend of its route takes a call within the {left_s:.0f} s it has: {', '.join(waits)}.",
+            retry_after_s=(soonest_ms - now_ms) / 1000,
+        )
 
     def call(self, intake: Intake, route: tuple[Hop, ...], flight: int, number: int) -> Call:
         """The call for a request that leads a flight (0: none)."""

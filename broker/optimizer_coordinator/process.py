@@ -42,7 +42,7 @@ async def serve(config: Config, *, admin_host: str = "127.0.0.1", admin_port: in
         log.error("cannot start", reason=str(error))
         return EXIT_CONFIG
     background = [
-        asyncio.ensure_future(every(REFRESH_S, coordinator.snapshot.refresh)),
+        asyncio.ensure_future(every(REFRESH_S, coordinator.watch.look)),
         asyncio.ensure_future(every(SWEEP_S, _sweeper(Flights(store)))),
     ]
     try:

@@ -4,7 +4,7 @@
 
     optimizer.requests ─► inbox ─► receive ─► admit (one round trip) ─┬─ hit, known ─► reply, ack
                                       │                               ├─ join ───────► (publish again,) ack
-                                      │                               ├─ lead ───────► publish the call, ack
+                                      │                               ├─ lead ───────► gate, publish the call, ack
                                       └─ not understood ─► reply error, reject        └─ gone ─► reply error, ack
                                                            (kept in optimizer.dead)
 
@@ -14,21 +14,23 @@ request whose ack was handled has been answered. A call is published with a conf
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aiormq.abc import DeliveredMessage
 
 from optimizer_coordinator.dispatch import Dispatcher
+from optimizer_coordinator.gate import Gate
 from optimizer_coordinator.intake import Envelope, Intake, Reception
+from optimizer_coordinator.leading import Leading
+from optimizer_coordinator.line import Barrier
 from optimizer_coordinator.metrics import ADMISSION, BATCH, REDIS_UP, REQUESTS
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
 from optimizer_service.logs import Logger
 from optimizer_service.outbox import Outbox
-from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Admitted, Flights, Gone, Hit, Join, Known, Lead
-from optimizer_state.store import RedisAway
+from optimizer_state.store import RedisAway, Store
 from optimizer_wire.errors import Cancelled, DeadlineExceeded, OptimizerError
 from optimizer_wire.session import BrokerUnavailable, Channel, Session, delivery_of
 from optimizer_wire.topology import Names
@@ -38,12 +40,16 @@ BATCH_MAX = 256
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What outlives a session. `source` names this coordinator in events; `drain_s` is how long it may take to end."""
+    """What outlives a session. `source` names this coordinator in events; `drain_s` is how long it may take to end.
+
+    `barriers` makes what a request may have to wait for at the gate, in this order, for one session.
+    """
 
     names: Names
     reception: Reception
+    store: Store
     flights: Flights
-    clock: FleetClock
+    barriers: Callable[[Speaker], Sequence[Barrier]]
     source: str
     drain_s: float
 
@@ -56,8 +62,7 @@ class Stage:
     ) -> None:
         self._reception = parts.reception
         self._flights = parts.flights
-        self._clock = parts.clock
-        self._snapshot = snapshot
+        self._clock = parts.store.clock
         self._session = session
         self._channel = channel
         self._log = log
@@ -66,8 +71,16 @@ class Stage:
         self._filled = asyncio.Event()
         self._pending: set[asyncio.Future[None]] = set()
         self._busy = False
-        self._speaker = Speaker(Outbox(channel, parts.names, parts.clock), parts.source, parts.clock)
-        self._dispatcher = Dispatcher(calls, parts.names, parts.reception, parts.flights, self._speaker, session)
+        self.speaker = Speaker(Outbox(channel, parts.names, self._clock), parts.source, self._clock)
+        self._gate = Gate(parts.barriers(self.speaker), parts.store, parts.flights, self.speaker)
+        self._leading = Leading(
+            parts.reception,
+            snapshot,
+            self._gate,
+            Dispatcher(calls, parts.names, parts.reception, snapshot, parts.flights, self.speaker, session),
+            parts.flights,
+            self.speaker,
+        )
 
     def deliver(self, message: DeliveredMessage) -> None:
         """Take one message off the channel."""
@@ -103,6 +116,7 @@ class Stage:
 
     async def abandon(self) -> None:
         """Stop what is still on its way; its requests are unacked, so that another coordinator gets them."""
+        self._gate.close()
         for task in list(self._pending):
             task.cancel()
         await asyncio.gather(*self._pending, return_exceptions=True)
@@ -120,7 +134,7 @@ class Stage:
             if intake.cancel:
                 await self._cancel(message, intake)
             else:
-                taken.append((message, intake))
+                taken.append((message, self._gate.mark(intake)))
         if taken:
             admitted = await self._admit([intake for _, intake in taken])
             BATCH.observe(len(taken))
@@ -142,40 +156,43 @@ class Stage:
         match decision:
             case Hit(answer):
                 REQUESTS.labels("hit").inc()
-                await self._speaker.hit(intake, answer)
+                await self.speaker.hit(intake, answer)
                 await self._ack(message)
             case Known(answer):
                 REQUESTS.labels("known").inc()
-                await self._speaker.answer(answer, (intake.waiter,))
+                await self.speaker.answer(answer, (intake.waiter,))
                 await self._ack(message)
             case Gone(why):
                 REQUESTS.labels("gone").inc()
                 # A late copy, whose sender drops this; or its sender asks anew under the old id, and waits.
-                await self._speaker.failed(intake, _ended(why), (intake.waiter,))
+                await self.speaker.failed(intake, _ended(why), (intake.waiter,))
                 await self._ack(message)
             case Join():
                 await self._join(message, intake, decision)
             case Lead(flight):
                 REQUESTS.labels("led").inc()
-                await self._speaker.led(intake, flight)
-                self._spawn(self._lead(message, intake, flight, 1))
+                await self.speaker.led(intake, flight)
+                self._spawn(self._lead(message, intake, decision))
 
     async def _join(self, message: DeliveredMessage, intake: Intake, join: Join) -> None:
         # The same request once more was not collapsed: nobody saved a call.
         REQUESTS.labels("resubmitted" if join.known else "joined").inc()
         if not join.known:
-            await self._speaker.joined(intake, join.flight, join.number)
+            await self.speaker.joined(intake, join.flight, join.number)
         if join.publish_again:
-            self._spawn(self._lead(message, intake, join.flight, join.number))
+            self._spawn(self._lead(message, intake, join))
         else:
             await self._ack(message)
 
-    async def _lead(self, message: DeliveredMessage, intake: Intake, flight: int, number: int) -> None:
+    async def _lead(self, message: DeliveredMessage, intake: Intake, decision: Lead | Join) -> None:
         """Publish the call; only then is the request handled. An unknown outcome leaves it to another coordinator."""
         try:
-            if await self._dispatcher.dispatch(intake, self._snapshot.alive, flight, number):
+            if await self._leading.lead(intake, decision):
                 await self._ack(message)
         except BrokerUnavailable:
+            self._session.lost.set()
+        except Exception:  # noqa: BLE001 - whatever it was, another coordinator must get what this one holds
+            self._log.exception("request failed")
             self._session.lost.set()
 
     async def _cancel(self, message: DeliveredMessage, intake: Intake) -> None:
@@ -190,7 +207,7 @@ class Stage:
         """Tell the sender, if there is one to tell, and keep the message among the dead letters."""
         REQUESTS.labels("refused").inc()
         reply_to = envelope.reply_to if self._reception.may_reply(envelope) else None
-        await self._speaker.refuse(message, reply_to, error)
+        await self.speaker.refuse(message, reply_to, error)
         await self._channel.reject(_tag(message))
 
     async def _ack(self, message: DeliveredMessage) -> None:

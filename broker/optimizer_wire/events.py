@@ -127,7 +127,7 @@ KINDS: dict[str, EventKind] = {
         EventKind(
             BACKEND_DOWN,
             "a whole route is out: each of its backends has no worker, an open circuit breaker, or is parked",
-            ("backend", "task", "retry_after_s", "message"),
+            ("backend", "retry_after_s", "message"),
         ),
         EventKind(
             QUOTA,
