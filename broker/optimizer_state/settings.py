@@ -7,7 +7,7 @@ taken back.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from optimizer_state.store import Step, Store
 
@@ -67,8 +67,11 @@ class Settings:
 
 def settings_of(reply: list[bytes]) -> BackendSettings:
     """The settings in the fields and values of the hash."""
-    found = dict(zip(reply[::2], reply[1::2], strict=True))
-    word = found.get(MODE.encode(), b"").decode()
-    mode: Mode | None = word if word in {"paused", "draining"} else None  # type: ignore[assignment]
-    limits = {key.decode().removeprefix(LIMIT): int(n) for key, n in found.items() if key.startswith(LIMIT.encode())}
-    return BackendSettings(mode, limits)
+    found = {name.decode(): value.decode() for name, value in zip(reply[::2], reply[1::2], strict=True)}
+    limits = {name.removeprefix(LIMIT): int(count) for name, count in found.items() if name.startswith(LIMIT)}
+    return BackendSettings(mode_of(found.get(MODE, "")), limits)
+
+
+def mode_of(word: str) -> Mode | None:
+    """The mode that a word means; None for any that is not known, as for none."""
+    return next((mode for mode in get_args(Mode) if mode == word), None)

@@ -10,10 +10,8 @@ from typing import Annotated
 import typer
 
 from optimizer_config.errors import ConfigError
-from optimizer_config.load import load
-from optimizer_config.model import Config
-
-EXIT_CONFIG = 78
+from optimizer_ops.budgets.command import app as budgets
+from optimizer_ops.configuration import ConfigOption, configuration, refuse
 
 app = typer.Typer(
     name="optimizer",
@@ -24,23 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigOption = Annotated[
-    str | None, typer.Option("--config", "-c", help="optimizer.toml (default: see docs/operations.md)", metavar="FILE")
-]
 AdminHost = Annotated[str, typer.Option(help="Where /metrics, /healthz and /readyz listen.")]
 AdminPort = Annotated[int, typer.Option(help="Their port; 0 takes any free one and logs it.", min=0, max=65535)]
-
-
-def configuration(path: str | None) -> Config:
-    """The configuration, or the end of the process with one sentence and exit code 78."""
-    try:
-        config = load(path)
-    except ConfigError as error:
-        typer.echo(f"optimizer: {error}", err=True)
-        raise typer.Exit(EXIT_CONFIG) from None
-    for warning in config.warnings:
-        typer.echo(f"optimizer: warning: {warning}", err=True)
-    return config
 
 
 def _version(wanted: bool) -> None:
@@ -84,8 +67,7 @@ def worker(
     try:
         chosen = settings.backend(backend)
     except ConfigError as error:
-        typer.echo(f"optimizer: {error}", err=True)
-        raise typer.Exit(EXIT_CONFIG) from None
+        refuse(error)
     configure_logs(settings.log_level)
     raise typer.Exit(run(serve(settings, chosen, admin_host=admin_host, admin_port=admin_port)))
 
@@ -169,6 +151,9 @@ def topology(
     settings = configuration(config)
     names = sorted({*settings.configured, *(backend or [])})
     raise typer.Exit(run(check(settings.amqp_url, settings.prefix, names)))
+
+
+app.add_typer(budgets)
 
 
 @app.command(rich_help_panel="Trying it", context_settings={"ignore_unknown_options": False})

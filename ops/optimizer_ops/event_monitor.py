@@ -128,7 +128,7 @@ class _Pretty:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m optimizer_ops.event_monitor`: returns the exit code."""
-    from optimizer_ops.cli import configuration
+    from optimizer_ops.configuration import configuration
 
     parser = argparse.ArgumentParser(prog="event_monitor", description="Print events as they happen.")
     parser.add_argument("patterns", nargs="*", default=["optimizer.*"], help="types; a trailing .* means all below")

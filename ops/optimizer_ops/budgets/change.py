@@ -1,0 +1,85 @@
+"""Pausing, draining and resuming backends and setting their counts, each with a sentence that says what holds now."""
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
+
+from optimizer_config.errors import ConfigError
+from optimizer_config.model import Backend, Config
+from optimizer_ops.budgets.wanted import configured_count, counts_of, name_of, shown
+from optimizer_service.lifetime import EXIT_CONFIG, EXIT_UNAVAILABLE, run
+from optimizer_state.settings import Settings
+from optimizer_state.store import RedisAway, Store
+
+Verb = Literal["pause", "drain", "resume"]
+_NOW = {
+    "pause": "{0} is paused: no call starts there; what waits moves on along its route, or waits for: "
+    "optimizer resume {0}",
+    "drain": "{0} is draining: new requests go elsewhere; what already waits for it is still served.",
+    "resume": "{0} takes requests and calls again.",
+}
+
+
+def mode(config: Config, name: str, verb: Verb) -> int:
+    """Pause, drain or resume a backend; returns the exit code."""
+
+    async def work(settings: Settings, backend: Backend) -> str:
+        await getattr(settings, verb)(backend.name)
+        return _NOW[verb].format(backend.name)
+
+    return _change(config, name, work)
+
+
+def set_counts(config: Config, name: str, words: Sequence[str]) -> int:
+    """Set the counts in `rpm=20 tpm=500`; returns the exit code."""
+
+    async def work(settings: Settings, backend: Backend) -> str:
+        counts = counts_of(backend, words)
+        await settings.set_limits(backend.name, counts)
+        return f"{backend.name}: {', '.join(_held(backend, limit, count) for limit, count in counts.items())}."
+
+    return _change(config, name, work)
+
+
+def reset_counts(config: Config, name: str, limits: Sequence[str]) -> int:
+    """Take back what was set, for these limits or for all; returns the exit code."""
+
+    async def work(settings: Settings, backend: Backend) -> str:
+        held = (await settings.of([backend.name]))[backend.name].limits
+        wanted = [limit if limit in held else name_of(backend, limit) for limit in limits] or list(held)
+        if not wanted:
+            return f"{backend.name}: nothing was set; the configured counts hold."
+        await settings.unset_limits(backend.name, wanted)
+        return f"{backend.name}: {', '.join(_configured(backend, limit) for limit in wanted)}."
+
+    return _change(config, name, work)
+
+
+def _held(backend: Backend, limit: str, count: int) -> str:
+    configured = configured_count(backend, limit)
+    return f"{limit} is now {shown(backend, limit, count)} (configured: {shown(backend, limit, configured)})"
+
+
+def _configured(backend: Backend, limit: str) -> str:
+    try:
+        return f"{limit} is {shown(backend, limit, configured_count(backend, limit))} again, as configured"
+    except ConfigError:
+        return f"{limit} is no longer set"  # it was set when the configuration still had it
+
+
+def _change(config: Config, name: str, work: Callable[[Settings, Backend], Awaitable[str]]) -> int:
+    async def change() -> int:
+        store = Store(config.redis_url, config.prefix)
+        try:
+            print(await work(Settings(store), config.backend(name)))
+        except ConfigError as error:
+            print(f"optimizer: {error}", file=sys.stderr)
+            return EXIT_CONFIG
+        except RedisAway as error:
+            print(f"optimizer: Nothing was changed. {error}", file=sys.stderr)
+            return EXIT_UNAVAILABLE
+        finally:
+            await store.close()
+        return 0
+
+    return run(change())

@@ -1,0 +1,19 @@
+"""Numbers and times as people read them. Pure."""
+
+
+def duration(seconds: float) -> str:
+    """A time: `0.4 s`, `45 s`, `12 min`, `3.2 h`, `5 days`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7_200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        return f"{seconds / 3_600:.1f} h"
+    return f"{seconds / 86_400:.0f} days"
+
+
+def count_of(number: int, thing: str) -> str:
+    """`no worker`, `1 worker`, `2 workers`."""
+    return f"{number or 'no'} {thing}{'' if number == 1 else 's' if number else ''}"
