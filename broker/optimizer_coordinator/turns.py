@@ -76,6 +76,7 @@ class TurnBarrier:
     def alone(self, intake: Intake) -> Held | None:
         """Without Redis: pass, in the order of arrival."""
         self._told.pop(intake.waiter, None)
+        return None
 
     async def leave(self, intake: Intake, flight: int) -> None:  # noqa: ARG002
         """It goes no further: the next one may."""
