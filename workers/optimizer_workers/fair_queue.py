@@ -10,7 +10,7 @@ A lane is a set of calls that may be blocked together. Virtual time does not pas
 blocked: when a lane opens again, its agents go on where they were, relative to the others and to each other.
 """
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heapreplace, merge
 from itertools import count, islice
@@ -71,12 +71,12 @@ class FairQueue:
         """Whether it holds a call that is not blocked."""
         return any(lane not in self._blocked for lane in self._lanes)
 
-    def push(self, job: Job, lane: str) -> None:
-        """Hold a call."""
-        flow = self._flow(job, self._now)
+    def push(self, job: Job, lane: str, *, back: bool = False) -> None:
+        """Hold a call; `back`: one that was taken and not served, so that its agent stands where it stood."""
+        flow = self._flow(job, job.finish if back else self._now)
         self._unplace(flow)
-        if not flow.lanes:
-            flow.turn = next(self._numbers)
+        if back:
+            self._charge(flow, job, -job.charged)
         entry = (job.deadline_ms, job.held_since_ms, next(self._numbers), job)
         insort(flow.lanes.setdefault(lane, []), entry)
         self._held[job] = (flow, lane, entry)
@@ -192,10 +192,11 @@ class FairQueue:
 
     def _forget(self) -> None:
         """The debts that virtual time has passed; all of them once nothing is held any more."""
+        passed = bisect_left(self._idle, self._now, key=itemgetter(0))
+        passed = max(passed, len(self._idle) - REMEMBERED)
         if not self._held and self._idle:
             self._now = max(self._now, self._idle[-1][0])
-        passed = bisect_right(self._idle, self._now, key=itemgetter(0))
-        passed = max(passed, len(self._idle) - REMEMBERED)
+            passed = len(self._idle)
         for place in self._idle[:passed]:
             del self._flows[place[2].agent]
         del self._idle[:passed]

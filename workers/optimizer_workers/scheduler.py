@@ -124,6 +124,12 @@ class Scheduler:
         self._gone(job)
         return True
 
+    def put_back(self, job: Job) -> None:
+        """Hold a call again that was taken and not begun: it stands where it stood, and nobody is charged."""
+        served = self._classes[job.call.waiter.priority]
+        served.tag -= job.charged / served.share
+        self._wake(job, back=True)
+
     def remove(self, job: Job) -> None:
         """Take a call that is held, and will not be begun here or needs no budget: nobody is charged."""
         if job in self._rests:
@@ -201,13 +207,13 @@ class Scheduler:
             elif held.since is None:
                 held.since = self._now
 
-    def _wake(self, job: Job) -> None:
+    def _wake(self, job: Job, *, back: bool = False) -> None:
         held = self._classes[job.call.waiter.priority]
         if not len(held.queue):
-            held.tag, held.since = max(held.tag, self._now), None
+            held.tag, held.since = held.tag if back else max(held.tag, self._now), None
         self._lanes[job] = lane = _LOOKS if job.look_first else job.hop.model
         self._awake[lane] += 1
-        held.queue.push(job, lane)
+        held.queue.push(job, lane, back=back)
 
     def _unrest(self, job: Job) -> Job:
         del self._resting[bisect_left(self._resting, self._rests.pop(job))]

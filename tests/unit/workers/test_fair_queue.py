@@ -144,7 +144,7 @@ def test_debt_outlasts_a_short_leave():
     serve(scheduler, 3)
 
     scheduler.push(job("large", 100))
-    assert agents(serve(scheduler, 9)) == ["small"] * 8 + ["large"]
+    assert agents(serve(scheduler, 9)) == ["small"] * 7 + ["large", "small"]
 
 
 def test_no_debt_among_nobody():
@@ -191,6 +191,25 @@ def test_corrections_are_charged_and_repaid():
         scheduler.push(job(agent, 100))
 
     assert abs(used["under"] - used["over"]) <= 500
+
+
+@pytest.mark.parametrize("took", [1, 4, 9])
+def test_put_back_is_as_if_never_taken(took):
+    """Calls that were taken and got no budget stand where they stood, before what came meanwhile."""
+    scheduler = Scheduler()
+    for number in range(3):
+        for priority in Priority:
+            scheduler.push(job(f"{number}", 10 * (number + 1), priority=priority))
+    expected = scheduler.in_order(0)
+    for _ in range(3):
+        for found in [scheduler.pop(0) for _ in range(took)]:
+            scheduler.put_back(found)
+        assert scheduler.in_order(0) == expected
+
+    scheduler.push(job("new", 1, priority=INTERACTIVE))
+    urgent = [found for found in scheduler.in_order(0) if found.call.waiter.priority is INTERACTIVE]
+    assert agents(urgent) == ["0", "1", "2", "new"]
+    assert {found.charged for found in expected} == {0}
 
 
 @pytest.mark.parametrize(("used", "before"), [(300, 1), (600, 12)])

@@ -181,7 +181,7 @@ class Holding(RuleBasedStateMachine):
             self.held.remove(popped)
             self.taken.append(popped)
         if popped is not None and again:
-            self.scheduler.push(popped)
+            self.scheduler.put_back(popped)
             self.held.append(popped)
 
     def who(self, found):
