@@ -39,7 +39,7 @@ class Snapshot:
             alive=self.alive,
             aside=self._aside,
             shut={
-                name: Shut(told.ready_ms, told.reason) for name, told in self.outlooks.items() if _sure(told, now_ms)
+                name: Shut(told.shut_ms, told.reason) for name, told in self.outlooks.items() if _sure(told, now_ms)
             },
             ready_ms=lambda backend: self._loads.ready_ms(backend, now_ms),
             now_ms=now_ms,
@@ -69,4 +69,4 @@ class Snapshot:
 
 def _sure(told: Outlook, now_ms: int) -> bool:
     """Whether a backend takes no call before the time that its worker told."""
-    return told.reason not in _UNSURE and told.ready_ms > now_ms and now_ms - told.told_ms < SURE_FOR_MS
+    return told.reason not in _UNSURE and told.shut_ms > now_ms and now_ms - told.told_ms < SURE_FOR_MS

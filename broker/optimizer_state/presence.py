@@ -22,19 +22,21 @@ class Outlook:
     """How soon a backend can take a call: one that arrives now starts at `ready_ms` (Unix milliseconds of the fleet's
     clock; past means now), and each further one `per_call_ms` later.
 
-    `reason` is what it waits for: the name of a limit, or a word such as `breaker`, `blocked`, `paused`; empty for none.
-    `told_ms` is when a worker said so.
+    `shut_ms`: until when surely no call at all starts there, however urgent; 0 if that is not sure. `reason` is what it
+    waits for: the name of a limit, or a word such as `breaker`, `blocked`, `paused`; empty for none. `told_ms` is when a
+    worker said so.
     """
 
     ready_ms: int
     per_call_ms: int = 0
     reason: str = ""
     told_ms: int = 0
+    shut_ms: int = 0
 
 
 def _outlook(text: str) -> Outlook:
-    ready_ms, per_call_ms, told_ms, reason = text.split(" ", 3)
-    return Outlook(int(ready_ms), int(per_call_ms), reason, int(told_ms))
+    ready_ms, per_call_ms, told_ms, shut_ms, reason = text.split(" ", 4)
+    return Outlook(int(ready_ms), int(per_call_ms), reason, int(told_ms), int(shut_ms))
 
 
 class Roster:
@@ -57,7 +59,8 @@ class Roster:
 
     async def tell(self, backend: str, outlook: Outlook) -> None:
         """Tell how soon a backend can take a call."""
-        words = (outlook.ready_ms, outlook.per_call_ms, self._store.clock.now_ms(), outlook.reason)
+        told_ms = self._store.clock.now_ms()
+        words = (outlook.ready_ms, outlook.per_call_ms, told_ms, outlook.shut_ms, outlook.reason)
         await self._store.command("HSET", self._outlook_key, backend, " ".join(str(word) for word in words))
 
     async def outlooks(self) -> dict[str, Outlook]:
