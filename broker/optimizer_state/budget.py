@@ -1,36 +1,32 @@
 """A backend's budget, shared by all its workers through Redis; while Redis is away, this worker's share of it.
 
-Reserve before a call, settle after it. Requests per window and concurrency are enforced here; limits in tokens are
-known to the configuration and will be further dimensions of the same reservation.
+Reserve before a call, say when its request is written, settle after it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from optimizer_config.model import Backend
-from optimizer_state.fleet_view import FleetView, Level
+from optimizer_state.alone import Alone
+from optimizer_state.arrivals import Arrivals
+from optimizer_state.budget_steps import Ending, Stops, matching, reserve_step, settle_step
+from optimizer_state.fleet_view import FleetView, Level, Look, look_of
 from optimizer_state.grants import Ask, BreakerChange, Grant, Settled, Wait
 from optimizer_state.store import RedisAway, Step, Store
-from optimizer_state.windows import OwnUse, Window
+from optimizer_state.untold import Untold
+from optimizer_state.windows import amounts_by_window, shortest_ms, windows_of
 
 __all__ = ["Ask", "BreakerChange", "Budget", "FleetView", "Grant", "Level", "Settled", "Wait"]
 
 LEASE_MS = 30_000
-# What counts is the moment a request reaches the backend; this much later than it was written, at the latest.
-ARRIVAL_MARGIN_MS = 250
-# Every worker looks so often whether Redis still knows what it used; the first to speak after a loss of Redis' memory
-# (or ever) waits a little longer than that for the others.
+# Every worker looks so often whether Redis still knows what it used, and more often where windows are short; the first
+# to speak after a loss of Redis' memory (or ever) waits a little longer than that for the others.
 REMIND_S = 0.25
+LEAST_REMIND_S = 0.05
+REMINDS_PER_WINDOW = 10
 RESTORE_GRACE_MS = 600
-
-
-def request_windows(backend: Backend) -> tuple[Window, ...]:
-    """The limits of a backend that are counted in requests."""
-    return tuple(
-        Window(limit.name, limit.count, round(limit.per_s * 1000))
-        for limit in backend.limits
-        if limit.dimension == "requests" and not limit.models
-    )
+TELLINGS = 3
 
 
 class Budget:
@@ -39,140 +35,216 @@ class Budget:
     def __init__(self, store: Store, backend: Backend, worker: str) -> None:
         self._store = store
         self._worker = worker
-        self._concurrency = backend.concurrency
-        self._windows = request_windows(backend)
-        self._amounts = {window.name: 1 for window in self._windows}
-        self._own = OwnUse(self._windows)
-        self._flying: set[str] = set()
-        # Of these, the ones that were granted without Redis; and those that ended without Redis, which may hold them.
-        self._alone: set[str] = set()
-        self._ghosts: set[str] = set()
-        self._must_report = False
+        self._backend = backend
+        self._windows = windows_of(backend.limits)
+        self._shortest_ms = shortest_ms(backend)
+        self._alone = Alone(backend)
+        self._untold = Untold(self._windows)
+        self._look: Look | None = None
+        self._flying = Arrivals(self._shortest_ms)
         self._restoring = asyncio.Lock()
         self.workers_seen = 1
         self._key = f"{store.prefix}:{{backend:{backend.name}}}"
 
-    async def reserve(self, ask: Ask) -> Grant | Wait:
-        """Reserve one call, in all limits or none. Never raises: without Redis it is this worker's share."""
-        reservation = ask.reservation
-        if not self._must_report:
-            try:
-                return await self._reserve(reservation)
-            except RedisAway:
-                # It may have been done, and only its answer was lost.
-                self._ghosts.add(reservation)
-                self._must_report = True
-        elif await self.restore():
-            return Wait(1, "restored")
-        return self._reserve_alone(reservation)
-
-    async def _reserve(self, reservation: str) -> Grant | Wait:
-        limits = [part for window in self._windows for part in (window.name, window.count, window.window_ms, 1)]
-        arguments = (reservation, self._worker, LEASE_MS, self._concurrency, *limits)
-        reply = (await self._store.run([Step("reserve", self._key, arguments)]))[0]
-        if reply[0] == b"unknown":
-            await self._restore()
-            return Wait(1, "restored")
-        if reply[0] == b"wait":
-            return Wait(int(reply[1]), reply[2].decode())
-        self._hold(reservation)
-        return Grant(reservation)
-
-    def _reserve_alone(self, reservation: str) -> Grant | Wait:
-        share = max(1, self._concurrency // max(1, self.workers_seen))
-        if len(self._flying) >= share:
-            return Wait(50, "concurrency")
-        wait_ms = self._own.wait_ms(self._amounts, self.workers_seen, self._store.clock.now_ms())
-        if wait_ms:
-            return Wait(wait_ms, "own share")
-        self._hold(reservation)
-        self._alone.add(reservation)
-        return Grant(reservation)
-
-    def _hold(self, reservation: str) -> None:
-        self._flying.add(reservation)
-        self._ghosts.discard(reservation)
-        self._own.hold(reservation, dict(self._amounts))
-
-    async def settle(self, grant: Grant, settled: Settled) -> BreakerChange | None:
-        """The call has ended. Returns how this changed the breaker. Call `block` before it, if the backend said so."""
-        written_ago_ms = settled.written_ago_ms
-        self._flying.discard(grant.reservation)
-        counts_ago_ms = None if written_ago_ms is None else round(written_ago_ms) - ARRIVAL_MARGIN_MS
-        reported = False
-        if grant.reservation in self._alone:
-            self._alone.discard(grant.reservation)
-            self._ghosts.add(grant.reservation)
-        else:
-            ago = "unsent" if counts_ago_ms is None else counts_ago_ms
-            try:
-                reply = (await self._store.run([Step("settle", self._key, (grant.reservation, ago))]))[0]
-                # Not found: Redis lost it, or the lease ran out and it has been counted then.
-                reported = int(reply[1]) == 1
-            except RedisAway:
-                self._ghosts.add(grant.reservation)
-        now_ms = self._store.clock.now_ms()
-        counts_at = None if counts_ago_ms is None else now_ms - counts_ago_ms
-        self._own.settle(grant.reservation, counts_at, reported=reported)
-        if not reported:
-            self._must_report = True
-        return None
-
     @property
     def remind_s(self) -> float:
-        """How often `remind` is to be called."""
-        return REMIND_S
+        """How often `remind` is to be called, in seconds."""
+        if self._shortest_ms is None:
+            return REMIND_S
+        return min(REMIND_S, max(LEAST_REMIND_S, self._shortest_ms / 1000 / REMINDS_PER_WINDOW))
 
     @property
     def fleet_view(self) -> FleetView:
-        """The last look at what the whole fleet uses."""
-        return FleetView()
+        """What this worker saw when it last looked at the budget, and what it learned itself since."""
+        view = self._look.view if self._look else FleetView(concurrency=self._backend.concurrency)
+        now_ms, alone = self._now_ms(), self._alone
+        return replace(
+            view,
+            blocked_until_ms=alone.blocked_until_ms,
+            blocked_reason=alone.blocked_reason,
+            breaker=alone.breaker.state(now_ms),
+            breaker_until_ms=alone.breaker.open_until_ms or 0,
+        )
+
+    def _now_ms(self) -> int:
+        return self._store.clock.now_ms()
+
+    # ── one call ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def reserve(self, ask: Ask) -> Grant | Wait:
+        """Reserve one call, in all limits or none. Never raises: without Redis it is this worker's share."""
+        if not self._untold.must_tell:
+            try:
+                return await self._reserve(ask)
+            except RedisAway:
+                # It may have been done, and only its answer was lost.
+                self._untold.ghost(ask.reservation, self._now_ms())
+        else:
+            with suppress(RedisAway):
+                await self._restore(only_if_needed=True)
+                return Wait(1, "restored")
+        return self._reserve_alone(ask)
+
+    async def _reserve(self, ask: Ask) -> Grant | Wait:
+        step = reserve_step(
+            self._key,
+            ask.reservation,
+            self._windows,
+            self._alone.amounts(ask),
+            self._now_ms(),
+            lease_ms=LEASE_MS,
+            worker=self._worker,
+            concurrency=self._backend.concurrency,
+        )
+        verdict, *rest = (await self._store.run([step]))[0]
+        if verdict == b"unknown":
+            self._untold.must_tell = True
+            await self._restore(only_if_needed=True)
+            return Wait(1, "restored")
+        if verdict == b"wait":
+            ms, limit, *frees = rest
+            return Wait(int(ms), limit.decode(), tuple(zip(frees[::2], frees[1::2], strict=True)))
+        return self._granted(Grant(ask.reservation, ask.model, ask.amounts, rest[0].decode()), ask, alone=False)
+
+    def _reserve_alone(self, ask: Ask) -> Grant | Wait:
+        now_ms = self._now_ms()
+        wait = self._alone.wait(ask, len(self._flying), self.workers_seen, now_ms)
+        if wait is not None:
+            return wait
+        half_open = self._alone.breaker.state(now_ms) == "half_open"
+        if half_open:
+            self._alone.breaker.probe(ask.reservation)
+        grant = Grant(ask.reservation, ask.model, ask.amounts, "breaker" if half_open else "")
+        return self._granted(grant, ask, alone=True)
+
+    def _granted(self, grant: Grant, ask: Ask, *, alone: bool) -> Grant:
+        now_ms, amounts = self._now_ms(), self._alone.amounts(ask)
+        self._flying.begin(grant.reservation, now_ms)
+        self._untold.hold(grant.reservation, amounts, now_ms, alone=alone)
+        self._alone.share.hold(grant.reservation, amounts, now_ms)
+        return grant
 
     def written(self, grant: Grant) -> None:
-        """The request of a granted call is being written to its connection right now."""
+        """The request of a granted call has been written to its connection, right now."""
+        now_ms = self._now_ms()
+        if self._flying.written(grant.reservation, now_ms):
+            self._alone.share.written(grant.reservation, now_ms)
 
-    async def remind(self) -> None:
-        """Keep Redis informed, and look at the whole fleet's use. Quick while Redis is away; never raises."""
-        await self.restore()
-
-    async def block(self, for_s: float, reason: str = "") -> None:  # noqa: ARG002
-        """Let no worker start a call for a while, because the backend said so."""
+    async def settle(self, grant: Grant, settled: Settled) -> BreakerChange | None:
+        """The call has just ended. Returns how this changed the breaker. What blocks the backend is told before."""
+        now_ms, ago_ms, name = self._now_ms(), settled.written_ago_ms, grant.reservation
+        written_ms = None if ago_ms is None else now_ms - ago_ms
+        used = None if settled.used is None else amounts_by_window(self._windows, grant.model, settled.used)
+        self._flying.end(name)
+        self._alone.share.settle(name, written_ms, now_ms, used)
         try:
-            await self._store.run([Step("block", self._key, (round(for_s * 1000),))])
+            reported, change = await self._settle(grant, settled, used)
         except RedisAway:
-            self._must_report = True
+            reported, change = False, self._alone.breaker.settle(name, settled.health, now_ms)
+            self._untold.ghost(name, now_ms, settled.health)
+            if change and change.state == "closed":
+                self._untold.forgive()
+        self._untold.settle(name, written_ms, now_ms, used, reported=reported)
+        return change
+
+    async def _settle(
+        self, grant: Grant, settled: Settled, used: dict[str, int] | None
+    ) -> tuple[bool, BreakerChange | None]:
+        if self._untold.is_alone(grant.reservation):
+            raise RedisAway("It does not hold this call.")
+        ending = Ending(settled.written_ago_ms, health=settled.health)
+        said = matching((w for w in self._windows if w.holds_for(grant.model)), settled.remaining)
+        step = settle_step(self._key, grant.reservation, ending, self._backend.breaker, used, said)
+        # Not found: Redis lost it, or the lease ran out and it has been counted then.
+        _, found, state, failures, for_ms = (await self._store.run([step]))[0]
+        return found == 1, BreakerChange(state.decode(), failures, for_ms) if state else None
+
+    async def block(self, for_s: float, reason: str) -> None:
+        """Let no worker start a call for a while, because the backend said so; after that one call goes first.
+
+        A call that brought the news is to be settled after this.
+        """
+        until_ms = self._now_ms() + round(for_s * 1000)
+        self._alone.block(until_ms, reason)
+        try:
+            await self._store.run([Step("block", self._key, (round(for_s * 1000), reason))])
+        except RedisAway:
+            self._alone.share.throttled(self._now_ms())
+            self._untold.block, self._untold.must_tell = (until_ms, reason), True
+
+    # ── in the background ────────────────────────────────────────────────────────────────────────────────────────
 
     async def keep(self) -> None:
-        """Renew the leases of the calls in flight; to be called every few seconds."""
+        """Renew the leases of the calls in flight; to be called every few seconds.
+
+        :raises RedisAway: if Redis is away.
+        """
         if self._flying:
             await self._store.run([Step("keep", self._key, (LEASE_MS, *self._flying))])
 
+    async def remind(self) -> None:
+        """Tell Redis what it does not know, and look at what the whole fleet uses. Never raises."""
+        with suppress(RedisAway):
+            await self._restore(only_if_needed=True)
+            await self._look_at_redis()
+
+    async def _look_at_redis(self) -> None:
+        now_ms, names = self._now_ms(), (window.name for window in self._windows)
+        arriving = {
+            name: written_ms for name, written_ms in self._flying.due(now_ms).items() if not self._untold.is_alone(name)
+        }
+        steps = [Step("look", self._key, (self._worker, *names))]
+        if arriving:
+            words = [word for name, written_ms in arriving.items() for word in (name, now_ms - written_ms)]
+            steps.insert(0, Step("arrive", self._key, words))
+        reply = (await self._store.run(steps))[-1]
+        for name, written_ms in arriving.items():
+            self._flying.told(name)
+            self._untold.arrive(name, written_ms)
+        look = look_of(reply, self._windows, self._backend.concurrency)
+        if not look.known:
+            self._untold.must_tell = True
+            await self._restore(only_if_needed=True)
+        elif not self._untold.must_tell:
+            self._look = look
+            self._alone.learn(look)
+
     async def restore(self) -> bool:
-        """Make sure that Redis knows this worker and what it used; False if Redis is away."""
+        """Make sure that Redis knows this worker and what it used, and look at it; False if Redis is away."""
         try:
             await self._restore()
+            await self._look_at_redis()
         except RedisAway:
             return False
         return True
 
-    async def _restore(self) -> None:
+    async def _restore(self, *, only_if_needed: bool = False) -> None:
         async with self._restoring:
-            slots = self._own.slots(self._store.clock.now_ms())
-            alone, ghosts = set(self._alone), set(self._ghosts)
-            arguments: Sequence[str | int] = (
-                self._worker,
-                LEASE_MS,
-                RESTORE_GRACE_MS,
-                len(slots),
-                *(part for slot in slots for part in (slot.limit, slot.index, slot.amount, slot.unreported)),
-                *(str(part) for held in self._own.flying() for part in (*held, int(held[0] in alone))),
-            )
-            # What ghosts used is among the slots by now.
-            given_back = [Step("settle", self._key, (ghost, "unsent")) for ghost in ghosts]
-            await self._store.run([Step("restore", self._key, arguments), *given_back])
-            self._own.reported(slots)
-            self._alone -= alone
-            self._ghosts -= ghosts
-            # Whatever came up meanwhile is told next time.
-            left = any(slot.unreported for slot in self._own.slots(self._store.clock.now_ms()))
-            self._must_report = bool(left or self._alone or self._ghosts)
+            # A telling that may have been lost is repeated as it was; what came up since is told after it.
+            for _ in range(TELLINGS):
+                if self._untold.must_tell or not only_if_needed:
+                    only_if_needed = await self._tell()
+
+    async def _tell(self) -> bool:
+        now_ms, alone = self._now_ms(), self._alone
+        block, ghosts = self._untold.block, self._untold.ghosts(now_ms)
+        stops = Stops(
+            alone.blocked_until_ms,
+            alone.blocked_reason,
+            alone.breaker.open_until_ms or 0,
+            self._look.settings if self._look else {},
+        )
+        telling, repeated = self._untold.telling(stops, now_ms)
+        steps = [telling.step(self._key, self._worker, lease_ms=LEASE_MS, grace_ms=RESTORE_GRACE_MS, repeated=repeated)]
+        # What ghosts used is among the slots by now.
+        steps += [settle_step(self._key, name, ending, self._backend.breaker) for name, ending in ghosts.items()]
+        if block and block[0] > now_ms:
+            steps.append(Step("block", self._key, (block[0] - now_ms, block[1])))
+        reply = await self._store.run(steps)
+        if reply[0][0] == b"forgotten":
+            self._untold.forgotten()
+            return False
+        if self._untold.block is block:
+            self._untold.block = None
+        self._untold.confirmed(telling, ghosts, self._now_ms())
+        return True

@@ -1,8 +1,11 @@
 """What a worker saw of its backend's budget when it last looked: all workers' use, and what stops them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from optimizer_state.grants import BreakerState
+from optimizer_state.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,8 @@ class Level:
 class FleetView:
     """The last look at a backend's budget, at `seen_ms` of the fleet's clock (0: never).
 
-    `mode` is what operators set: empty, `paused` or `draining`. `blocked_until_ms` is in the past if nothing blocks.
+    `mode` is what operators set: empty, `paused` or `draining`. Until `blocked_until_ms` and `breaker_until_ms` no call
+    may start; they are in the past if nothing stops them. `calls` of `concurrency` are in flight.
     """
 
     seen_ms: int = 0
@@ -35,3 +39,59 @@ class FleetView:
     concurrency: int = 0
     calls: int = 0
     levels: dict[str, Level] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that `lua/look.lua` tells: whether Redis knows this worker, and besides the view what it is made of."""
+
+    known: bool
+    view: FleetView
+    settings: dict[str, str]
+    slots: dict[str, dict[int, int]]
+    failures: tuple[float, ...]
+    open_until_ms: int | None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts of limits that operators have set."""
+        return {key.removeprefix("limit:"): int(n) for key, n in self.settings.items() if key.startswith("limit:")}
+
+
+def look_of(reply: Sequence[Any], windows: Sequence[Window], concurrency: int) -> Look:
+    """What a look at the budget tells; `concurrency` is the configured one."""
+    known, now_ms, settings, gate, failures, calls, flying, *rings = reply
+    set_to, stops, flies = _words(settings), _words(gate), _words(flying)
+    slots = {
+        window.name: {int(slot): int(amount) for slot, amount in _words(ring).items()}
+        for window, ring in zip(windows, rings, strict=True)
+    }
+    open_until_ms = int(stops["open"]) if "open" in stops else None
+    levels = {}
+    for window in windows:
+        flown = int(flies.get(window.name, 0))
+        used = sum(n for slot, n in slots[window.name].items() if window.counts(slot, now_ms))
+        levels[window.name] = Level(int(set_to.get(f"limit:{window.name}", window.count)), used + flown, flown)
+    view = FleetView(
+        seen_ms=now_ms,
+        mode=set_to.get("mode", ""),
+        blocked_until_ms=int(stops.get("blocked", 0)),
+        blocked_reason=stops.get("reason", ""),
+        breaker=_state(open_until_ms, now_ms),
+        breaker_until_ms=open_until_ms or 0,
+        concurrency=int(set_to.get("limit:concurrency", concurrency)),
+        calls=calls,
+        levels=levels,
+    )
+    failed = tuple(float(at) for at in _words(failures).values())
+    return Look(known == 1, view, set_to, slots, failed, open_until_ms)
+
+
+def _state(open_until_ms: int | None, now_ms: int) -> BreakerState:
+    if open_until_ms is None:
+        return "closed"
+    return "open" if open_until_ms > now_ms else "half_open"
+
+
+def _words(pairs: Sequence[bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in zip(pairs[::2], pairs[1::2], strict=True)}

@@ -1,107 +1,84 @@
-"""Sliding windows as rings of slots: the arithmetic of `lua/budget.lua`, for what one worker used itself.
+"""Limits as windows of time: sliding ones as rings of slots, fixed ones as periods. The arithmetic of `lua/budget.lua`.
 
-A worker keeps this mirror for two occasions: while Redis is away it lives on its share of each limit, and after Redis
-lost its memory it writes back what it used. Pure: the fleet's clock (milliseconds) is passed in.
+Pure: the fleet's clock (milliseconds) is passed in.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from optimizer_config.model import Backend, Dimension, Limit, Reset
+from optimizer_state.amounts import Amounts
+from optimizer_state.periods import period
+
 SLOTS = 60
-SHARE_WHEN_ALONE = 0.8
+# What counts is the moment a request reaches the backend: so much later than it was written, at the latest.
+MARGIN_MS = 250
+LEAST_MARGIN_MS = 50
+MARGIN_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A limit: at most `count` in every `window_ms`."""
+    """A limit: at most `count` of a dimension in every `window_ms`, or in each period of `reset`.
+
+    It holds for all models, or for those in `models` together.
+    """
 
     name: str
     count: int
     window_ms: int
+    dimension: Dimension = "requests"
+    models: tuple[str, ...] = ()
+    reset: Reset | None = None
 
     @property
     def slot_ms(self) -> float:
-        """The width of a slot; what is used in it counts until it has wholly left the window."""
-        return self.window_ms / SLOTS
+        """The width of a slot; what is used in it counts until it has wholly left the window. 0: a fixed window."""
+        return 0.0 if self.reset else self.window_ms / SLOTS
+
+    @property
+    def margin_ms(self) -> int:
+        """How long after it was written a request reaches the backend, at the latest."""
+        return min(MARGIN_MS, max(LEAST_MARGIN_MS, round(MARGIN_SHARE * self.window_ms)))
+
+    def holds_for(self, model: str) -> bool:
+        """Whether calls of this model count."""
+        return not self.models or model in self.models
+
+    def period(self, now_ms: float) -> tuple[int, int]:
+        """Start and end of the present period of a fixed window; 0, 0 for a sliding one."""
+        return period(self.reset, now_ms) if self.reset else (0, 0)
+
+    def slots_of(self, reserved_ms: float, arrives_ms: float) -> tuple[int, ...]:
+        """Where a call counts: in one slot; in a fixed window perhaps in the period of its reservation and the next."""
+        if not self.reset:
+            return (math.floor(arrives_ms / self.slot_ms),)
+        start, end = self.period(reserved_ms)
+        return (start, end) if arrives_ms >= end else (start,)
+
+    def counts(self, slot: int, now_ms: float) -> bool:
+        """Whether what was used in a slot counts now."""
+        return self.leaves_ms(slot) > now_ms and (not self.reset or slot <= now_ms)
+
+    def leaves_ms(self, slot: int) -> float:
+        """When a slot has wholly left the window."""
+        return self.period(slot)[1] if self.reset else (slot + 1) * self.slot_ms + self.window_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """What one worker used of a limit in one slot; `unreported` of it while Redis was away."""
-
-    limit: str
-    index: int
-    amount: int
-    unreported: int
+def windows_of(limits: Iterable[Limit]) -> tuple[Window, ...]:
+    """The windows of some limits."""
+    return tuple(
+        Window(limit.name, limit.count, round(limit.per_s * 1000), limit.dimension, limit.models, limit.reset)
+        for limit in limits
+    )
 
 
-class OwnUse:
-    """What this worker used of each limit, and what it holds in flight."""
+def amounts_by_window(windows: Iterable[Window], model: str, amounts: Amounts) -> dict[str, int]:
+    """What a call of a model takes of each limit that holds for it."""
+    return {window.name: amounts.of(window.dimension) for window in windows if window.holds_for(model)}
 
-    def __init__(self, windows: Iterable[Window]) -> None:
-        self._windows = {window.name: window for window in windows}
-        self._slots: dict[str, dict[int, list[int]]] = {name: {} for name in self._windows}
-        self._flying: dict[str, dict[str, int]] = {}
 
-    def hold(self, reservation: str, amounts: dict[str, int]) -> None:
-        """A call is about to start."""
-        self._flying[reservation] = amounts
-
-    def settle(self, reservation: str, counts_at_ms: float | None, *, reported: bool) -> None:
-        """A call ended; it counts at the given time, or not at all."""
-        amounts = self._flying.pop(reservation, None)
-        if amounts is None or counts_at_ms is None:
-            return
-        for name, amount in amounts.items():
-            index = math.floor(counts_at_ms / self._windows[name].slot_ms)
-            slot = self._slots[name].setdefault(index, [0, 0])
-            slot[0] += amount
-            slot[1] += 0 if reported else amount
-
-    def reported(self, told: Iterable[Slot]) -> None:
-        """Redis has been told these slots; what was used since is still to be told."""
-        for each in told:
-            if slot := self._slots[each.limit].get(each.index):
-                slot[1] -= each.unreported
-
-    def slots(self, now_ms: float) -> list[Slot]:
-        """All slots that still count."""
-        return [
-            Slot(name, index, slot[0], slot[1])
-            for name, window in self._windows.items()
-            for index, slot in self._counting(window, now_ms)
-        ]
-
-    def flying(self) -> Iterator[tuple[str, str, float, int]]:
-        """(reservation, limit, slot_ms, amount) of the calls in flight."""
-        for reservation, amounts in self._flying.items():
-            for name, amount in amounts.items():
-                yield reservation, name, self._windows[name].slot_ms, amount
-
-    def _counting(self, window: Window, now_ms: float) -> list[tuple[int, list[int]]]:
-        slots = self._slots[window.name]
-        oldest = math.floor((now_ms - window.window_ms) / window.slot_ms)
-        for index in [index for index in slots if index < oldest]:
-            del slots[index]
-        return sorted((i, slot) for i, slot in slots.items() if (i + 1) * window.slot_ms + window.window_ms > now_ms)
-
-    def wait_ms(self, amounts: dict[str, int], workers: int, now_ms: float) -> int:
-        """How long until this worker may make a call on its own share, while Redis is away; 0 is now.
-
-        The share of each limit is 0.8 × count ÷ workers last seen (at least one call, or nothing would ever be served).
-        """
-        return max((self._wait_ms(self._windows[name], a, workers, now_ms) for name, a in amounts.items()), default=0)
-
-    def _wait_ms(self, window: Window, amount: int, workers: int, now_ms: float) -> int:
-        share = max(amount, math.floor(SHARE_WHEN_ALONE * window.count / max(1, workers)))
-        slots = self._counting(window, now_ms)
-        flying = sum(amounts.get(window.name, 0) for amounts in self._flying.values())
-        over = sum(slot[0] for _, slot in slots) + flying + amount - share
-        if over <= 0:
-            return 0
-        for index, slot in slots:
-            over -= slot[0]
-            if over <= 0:
-                return math.ceil((index + 1) * window.slot_ms + window.window_ms - now_ms)
-        return 100
+def shortest_ms(backend: Backend) -> int | None:
+    """The length of a backend's shortest sliding window; None if it has none."""
+    return min((window.window_ms for window in windows_of(backend.limits) if not window.reset), default=None)

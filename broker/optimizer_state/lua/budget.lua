@@ -1,8 +1,8 @@
 -- What the budget scripts share. KEYS[1] is the base, "<prefix>:{backend:<name>}" (or "<prefix>:{quota}"); all keys
 -- below carry its hash tag.
 --
---   :window:<limit>   hash: slot -> amount used in it. A sliding window has 60 slots, numbered since 1970; a slot counts
---                     until it has wholly left. A fixed window has one slot per period, named by its start in ms
+--   :window:<limit>   hash: slot -> amount used in it. A sliding window has 60 slots, numbered since 1970; a slot
+--                     counts until it has wholly left. A fixed window has one slot a period, named by its start in ms
 --   :flying           hash: limit -> amount reserved by calls that may not have reached the backend yet; these never
 --                     leave the window
 --   :reserved         hash: reservation -> cmsgpack {part, …}; a part is {limit, slot_ms (0: fixed window), amount,
@@ -18,43 +18,104 @@
 --                       first           the reservation of that call
 --                       open            until when the circuit breaker is open; past means half-open, missing closed
 --                       probe           the reservation of the one call that a half-open breaker lets through
---   :failures         sorted set: reservation -> when it failed; the breaker counts them. Emptied when it opens or closes
+--   :failures         sorted set: reservation -> when it failed; for the breaker. Empty after it opened or closed
 --   :settings         hash, set by operators: mode (paused | draining), limit:<name> -> count instead of the configured
 --                     one (limit:concurrency too)
 --
 -- None has a time to live, so that volatile-lfu can never evict a budget. Times are this server's, in milliseconds.
+local base = KEYS[1]
 local LEASES, RESERVED, FLYING = base .. ':leases', base .. ':reserved', base .. ':flying'
-local KNOWN, OPENED, BLOCKED = base .. ':known', base .. ':opened', base .. ':blocked'
+local KNOWN, OPENED, SETTINGS = base .. ':known', base .. ':opened', base .. ':settings'
+local GATE, FAILURES = base .. ':gate', base .. ':failures'
+local LIMIT, SLOT_MS, AMOUNT, MARGIN_MS, START_MS, END_MS, LEFT, SLOT, TWICE = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local SLOTS = 60
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local function window_key(limit) return base .. ':window:' .. limit end
+local function whole(number) return string.format('%.0f', number) end
 
-local function count_in(limit, slot_ms, amount, at)
-  redis.call('HINCRBY', window_key(limit), string.format('%.0f', math.floor(at / slot_ms)), amount)
+local function add(limit, slot, amount)
+  if amount ~= 0 then redis.call('HINCRBY', window_key(limit), whole(slot), whole(amount)) end
 end
 
--- Forget a reservation; returns what it held, or nil.
+-- Use more (or less) of a limit where a part of a reservation is counted.
+local function use(part, amount)
+  add(part[LIMIT], part[SLOT], amount)
+  if part[TWICE] == 1 then add(part[LIMIT], part[END_MS], amount) end
+end
+
+-- What is reserved for a call that may not have arrived yet; a limit that nobody flies in is forgotten.
+local function fly(part, amount)
+  if amount ~= 0 and redis.call('HINCRBY', FLYING, part[LIMIT], whole(amount)) == 0 then
+    redis.call('HDEL', FLYING, part[LIMIT])
+  end
+end
+
+-- A call has arrived, at the latest at `at`. In a fixed window it counts in the period it was reserved in, and in the
+-- next one too if it may have arrived there.
+local function place(part, at)
+  if part[SLOT_MS] > 0 then
+    part[SLOT] = math.floor(at / part[SLOT_MS])
+  else
+    part[SLOT], part[TWICE] = part[START_MS], at >= part[END_MS] and 1 or 0
+  end
+end
+
+-- Forget a reservation; returns its parts, or nil. Those that were flying are counted nowhere then.
 local function take(id)
   local packed = redis.call('HGET', RESERVED, id)
   if not packed then return nil end
   redis.call('HDEL', RESERVED, id)
   redis.call('ZREM', LEASES, id)
-  local held = cmsgpack.unpack(packed)
-  for _, part in ipairs(held) do redis.call('HINCRBY', FLYING, part[1], -part[3]) end
-  return held
-end
-
--- A worker died in mid-call. When its request reached the backend is unknown: at the latest when its lease ran out.
-local function collect_lapsed()
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', now - 1)) do
-    local until_ms = tonumber(redis.call('ZSCORE', LEASES, id))
-    for _, part in ipairs(take(id) or {}) do count_in(part[1], part[2], part[3], until_ms) end
+  local parts = cmsgpack.unpack(packed)
+  for _, part in ipairs(parts) do
+    if part[SLOT] == 0 then fly(part, -part[AMOUNT]) end
   end
+  return parts
 end
 
 local function hold(id, lease_ms, parts)
   redis.call('HSET', RESERVED, id, cmsgpack.pack(parts))
   redis.call('ZADD', LEASES, now + lease_ms, id)
-  for _, part in ipairs(parts) do redis.call('HINCRBY', FLYING, part[1], part[3]) end
+  for _, part in ipairs(parts) do
+    if part[SLOT] == 0 then fly(part, part[AMOUNT]) end
+  end
+end
+
+-- A worker died in mid-call. When its request reached the backend is unknown: at the latest when its lease ran out.
+local function collect_lapsed()
+  local lapsed = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now - 1, 'WITHSCORES')
+  for i = 1, #lapsed, 2 do
+    for _, part in ipairs(take(lapsed[i]) or {}) do
+      if part[SLOT] == 0 then
+        place(part, tonumber(lapsed[i + 1]))
+        use(part, part[AMOUNT])
+      end
+    end
+  end
+end
+
+-- What is used of a limit without what flies, and when how much of that leaves: {{when, amount}, …} in no order. What
+-- has left is forgotten, but a fixed window's last period is kept for those who settle late.
+local function look_at(limit, slot_ms, start_ms, end_ms)
+  local used, leaving = 0, {}
+  local fields = redis.call('HGETALL', window_key(limit))
+  for i = 1, #fields, 2 do
+    local slot, amount = tonumber(fields[i]), tonumber(fields[i + 1])
+    local counts, gone, leaves
+    if slot_ms > 0 then
+      leaves = (slot + 1 + SLOTS) * slot_ms
+      counts, gone = leaves > now, leaves <= now
+    else
+      leaves = end_ms
+      counts, gone = slot == start_ms, slot < 2 * start_ms - end_ms
+    end
+    if gone then redis.call('HDEL', window_key(limit), fields[i]) end
+    if counts then
+      used = used + amount
+      leaving[#leaving + 1] = {leaves, amount}
+    end
+  end
+  return used, leaving
 end

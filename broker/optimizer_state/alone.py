@@ -1,0 +1,57 @@
+"""What a worker decides by while Redis is away: its share, and what it knows of all that stops calls.
+
+Every look at Redis is copied here, so that a pause, a block or an open breaker outlives the connection. Pure: the
+fleet's clock (milliseconds) is passed in.
+"""
+
+from collections.abc import Mapping
+
+from optimizer_config.model import Backend
+from optimizer_state.breaker import LocalBreaker
+from optimizer_state.fleet_view import Look
+from optimizer_state.grants import Ask, Wait
+from optimizer_state.local_share import LocalShare
+from optimizer_state.windows import amounts_by_window, windows_of
+
+
+class Alone:
+    """A worker on its own."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._windows = windows_of(backend.limits)
+        self._look: Look | None = None
+        self.share = LocalShare(self._windows, backend.max_workers)
+        self.breaker = LocalBreaker(backend.breaker)
+        self.blocked_until_ms = 0
+        self.blocked_reason = ""
+
+    def learn(self, look: Look) -> None:
+        """Redis was looked at."""
+        self._look = look
+        self.share.learn(look)
+        self.breaker.learn(look.open_until_ms, look.failures)
+        self.blocked_until_ms, self.blocked_reason = look.view.blocked_until_ms, look.view.blocked_reason
+
+    def block(self, until_ms: int, reason: str) -> None:
+        """The backend said that nobody may start a call before that time."""
+        if until_ms > self.blocked_until_ms:
+            self.blocked_until_ms, self.blocked_reason = until_ms, reason
+
+    def wait(self, ask: Ask, in_flight: int, workers: int, now_ms: int) -> Wait | None:
+        """Why a call may not start now; None if it may. The worker has so many calls in flight."""
+        if self._look and self._look.view.mode == "paused":
+            return Wait(500, "paused")
+        for ms, word in ((self.blocked_until_ms - now_ms, "blocked"), (self.breaker.wait_ms(now_ms), "breaker")):
+            if ms > 0:
+                return Wait(ms, word)
+        concurrency = self._look.view.concurrency if self._look else self._backend.concurrency
+        workers = workers if self._look else self._backend.max_workers
+        if in_flight >= max(1, concurrency // max(1, workers)):
+            return Wait(50, "concurrency")
+        ms = self.share.wait_ms(self.amounts(ask), workers, now_ms)
+        return Wait(ms, "own share") if ms else None
+
+    def amounts(self, ask: Ask) -> Mapping[str, int]:
+        """What a call takes of each limit."""
+        return amounts_by_window(self._windows, ask.model, ask.amounts)
