@@ -80,10 +80,14 @@ class Gate:
         self._polling = self._polling or asyncio.ensure_future(self._poll())
         GATE_WAITING.set(len(self._lines))
         try:
-            return await waiting.decision
+            publish = await waiting.decision
         except OptimizerError:
             await self.leave(intake, flight, barriers[: waiting.at + 1])
             raise
+        else:
+            if not publish:
+                await self.leave(intake, flight, barriers[: waiting.at + 1])
+            return publish
         finally:
             self._lines.remove(waiting)
             GATE_WAITING.set(len(self._lines))

@@ -104,6 +104,8 @@ class Reception:
             raise InvalidRequest(f"The id and the agent's name may have at most {MAX_NAME_BYTES} bytes each.")
         if sum(len(name) + len(value) for name, value in request.tags.items()) > MAX_TAGS_CHARS:
             raise InvalidRequest(f"The tags may have at most {MAX_TAGS_CHARS:,} characters in all.")
+        if request.supersede and not request.ordering_key:
+            raise InvalidRequest("To supersede needs an ordering_key: it says which older requests to cancel.")
         check_json(request.params)
         field = "messages" if request.op == "chat" else "input"
         if not request.params.get(field):
@@ -150,6 +152,7 @@ class Reception:
             task=intake.task,
             may_read=intake.admission.may_read,
             store_ttl_ms=self._store_ttl_ms(intake),
+            ordering_key=request.ordering_key,
             tags=request.tags,
         )
 

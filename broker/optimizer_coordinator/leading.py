@@ -44,6 +44,7 @@ class Leading:
             others = await self._turn_away(intake, decision.flight, late)
             # Whoever joins one that stands at the gate goes there too.
             if not others or intake.admission.gated:
+                await self._gate.leave(intake, decision.flight)
                 return True
         gated = decision.gated if isinstance(decision, Join) else intake.admission.gated
         if not gated:

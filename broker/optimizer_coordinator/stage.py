@@ -27,10 +27,12 @@ from optimizer_coordinator.line import Barrier
 from optimizer_coordinator.metrics import ADMISSION, BATCH, REDIS_UP, REQUESTS
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
+from optimizer_coordinator.turns import TurnBarrier
 from optimizer_service.logs import Logger
 from optimizer_service.outbox import Outbox
 from optimizer_state.flights import Admitted, Flights, Gone, Hit, Join, Known, Lead
 from optimizer_state.store import RedisAway, Store
+from optimizer_state.turns import Turns
 from optimizer_wire.errors import Cancelled, DeadlineExceeded, OptimizerError
 from optimizer_wire.session import BrokerUnavailable, Channel, Session, delivery_of
 from optimizer_wire.topology import Names
@@ -42,7 +44,7 @@ BATCH_MAX = 256
 class Parts:
     """What outlives a session. `source` names this coordinator in events; `drain_s` is how long it may take to end.
 
-    `barriers` makes what a request may have to wait for at the gate, in this order, for one session.
+    `barriers` makes what a request may have to wait for at the gate after its turn, in this order, for one session.
     """
 
     names: Names
@@ -72,7 +74,9 @@ class Stage:
         self._pending: set[asyncio.Future[None]] = set()
         self._busy = False
         self.speaker = Speaker(Outbox(channel, parts.names, self._clock), parts.source, self._clock)
-        self._gate = Gate(parts.barriers(self.speaker), parts.store, parts.flights, self.speaker)
+        self._turns = TurnBarrier(Turns(parts.store), parts.flights, self.speaker)
+        barriers = (self._turns, *parts.barriers(self.speaker))
+        self._gate = Gate(barriers, parts.store, parts.flights, self.speaker)
         self._leading = Leading(
             parts.reception,
             snapshot,
@@ -157,15 +161,18 @@ class Stage:
             case Hit(answer):
                 REQUESTS.labels("hit").inc()
                 await self.speaker.hit(intake, answer)
+                self._pass_by(intake)
                 await self._ack(message)
             case Known(answer):
                 REQUESTS.labels("known").inc()
                 await self.speaker.answer(answer, (intake.waiter,))
+                self._pass_by(intake)
                 await self._ack(message)
             case Gone(why):
                 REQUESTS.labels("gone").inc()
                 # A late copy, whose sender drops this; or its sender asks anew under the old id, and waits.
                 await self.speaker.failed(intake, _ended(why), (intake.waiter,))
+                self._pass_by(intake)
                 await self._ack(message)
             case Join():
                 await self._join(message, intake, decision)
@@ -179,6 +186,8 @@ class Stage:
         REQUESTS.labels("resubmitted" if join.known else "joined").inc()
         if not join.known:
             await self.speaker.joined(intake, join.flight, join.number)
+            if not join.gated:
+                self._pass_by(intake)
         if join.publish_again:
             self._spawn(self._lead(message, intake, join))
         else:
@@ -195,8 +204,14 @@ class Stage:
             self._log.exception("request failed")
             self._session.lost.set()
 
+    def _pass_by(self, intake: Intake) -> None:
+        """It needs no call of its own, so that nobody is to wait for its turn."""
+        if intake.request.ordering_key:
+            self._spawn(self._turns.pass_by(intake))
+
     async def _cancel(self, message: DeliveredMessage, intake: Intake) -> None:
         REQUESTS.labels("cancelled").inc()
+        await self._turns.cancelled(intake)
         try:
             await self._flights.cancel(intake.admission.fingerprint, intake.waiter)
         except RedisAway:
