@@ -27,6 +27,7 @@ _HEADER_TABLES = (
     "azure",
     "huggingface",
     "sambanova",
+    "replicate",
 )
 # For backends that the file describes under names of its own.
 _HEADERS_BY_HOST = {

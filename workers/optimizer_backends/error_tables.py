@@ -14,7 +14,7 @@ CODES: dict[Outcome, frozenset[str]] = {
         Outcome.billing: """
             insufficient_quota credit_balance_exhausted billing_hard_limit_reached billing_not_active billing_error
             insufficient_balance insufficient_credits payment_required linked_organization_billing_unavailable
-            user_profile_billing_not_authorized
+            user_profile_billing_not_authorized credit_limit
         """,
         Outcome.unauthorized: """
             invalid_api_key wrong_api_key authentication_error api_key_invalid unauthenticated permission_denied
@@ -61,7 +61,8 @@ TEXTS: tuple[tuple[frozenset[int], re.Pattern[str], Outcome], ...] = (
         _ANY_4XX,
         _words(
             r"credit balance is too low|insufficient (balance|credits?|funds)|(have|has) any credits"
-            r"|all available credits|purchase (more )?credits|(reached|exceeded) (its|your|the) (\w+ )?spending limit"
+            r"|all available credits|purchase (more )?credits"
+            r"|(reached|exceeded) (its|your|the) (\w+ )?spend(ing)? (limit|cap)"
         ),
         Outcome.billing,
     ),
@@ -120,7 +121,7 @@ STATUSES: dict[int, Outcome] = {
 DECISIVE = frozenset({401, 402, 413, 498, 529})
 
 # A limit of a day or longer, by name of the quota or in the text.
-LONG_WINDOW = _words(r"per[-_ ]?(day|month)|\b(rpd|tpd)\b|daily|monthly")
+LONG_WINDOW = _words(r"per[-_ ]?(day|week|month)|\b(rpd|tpd)\b|daily|weekly|monthly")
 
 SENTENCES: dict[Outcome, str] = {
     Outcome.throttled: "The backend's rate limit is reached",

@@ -67,9 +67,9 @@ class Server:
                 await writer.wait_closed()
 
 
-def client_of(server, api="openai", limit=4, secret="sk-secret-key-1234"):
+def client_of(server, api="openai", limit=4, secret="sk-secret-key-1234", table=None):
     """A client of that server."""
-    backend = Backend("b", api, f"http://127.0.0.1:{server.port}/v1", ("m",))
+    backend = Backend("b", api, f"http://127.0.0.1:{server.port}/v1", ("m",), ratelimit_headers=table)
     return BackendClient(backend, Secret(secret) if secret else None, limit=limit)
 
 
@@ -97,6 +97,19 @@ async def hang(writer):
 
 
 # --- what works
+
+
+@pytest.mark.parametrize("table", ["cerebras", None])
+async def test_headers_are_read_by_the_backends_table(table):
+    """A result says what remains, and when a refused call may come back; without a table nothing is read."""
+    headers = ("X-RateLimit-Remaining-Requests-Minute: 0", "X-RateLimit-Reset-Requests-Minute: 12.5")
+    answered, _ = await one_call(lambda writer: writer.write(reply(ANSWER, "200 OK", *headers)), table=table)
+    refused, _ = await one_call(lambda writer: writer.write(reply(b"{}", "429 No", *headers)), table=table)
+
+    assert (answered.retry_after_s, refused.retry_after_s) == ((None, 12.5) if table else (None, None))
+    assert [[each.remaining for each in result.remaining] for result in (answered, refused)] == [
+        [0] if table else []
+    ] * 2
 
 
 async def test_an_answer():

@@ -13,6 +13,8 @@ from optimizer_backends.ratelimit_tables import TABLES
 from optimizer_backends.ratelimit_values import count, items, seconds
 from optimizer_backends.ratelimits import add_limits, remaining
 from optimizer_config.amounts import Remaining
+from optimizer_config.catalogue import catalogue
+from optimizer_config.load import load
 
 DATE = ("date", "Wed, 21 Oct 2026 07:28:00 GMT")
 NOW = http_date(DATE[1])
@@ -30,6 +32,18 @@ def refused(table, headers, status=429, body=None, api="openai"):
     result = FAMILIES[api].response(status, tuple(headers.items()), json.dumps(body or {}).encode())
     add_limits(result, table)
     return result
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_the_configuration_knows_every_table(tmp_path, table):
+    """Each can be chosen for a backend, and what the catalogue chooses exists."""
+    file = tmp_path / "optimizer.toml"
+    file.write_text(
+        f'[backends.b]\nbase_url = "http://127.0.0.1:1/v1"\nmodels = ["m"]\nratelimit_headers = "{table}"\n'
+    )
+
+    assert load(str(file)).backend("b").ratelimit_headers == table
+    assert {backend.ratelimit_headers for backend in catalogue().values()} <= {None, *TABLES}
 
 
 # --- values

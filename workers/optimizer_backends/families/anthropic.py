@@ -51,6 +51,8 @@ class AnthropicFamily:
             return failure(read_fault(status, answer), headers)
         if not isinstance(answer, dict):
             return unusable(status, headers, "something that is not a JSON object")
+        if answer.get("type") == "error":
+            return _late_error(status, headers, answer)
         if not isinstance(answer.get("content"), list):
             return unusable(status, headers, "no content")
         return _answered(status, headers, answer)
@@ -83,6 +85,13 @@ def _answered(status: int, headers: Headers, answer: dict[str, Any]) -> CallResu
         finish_reason=reason,
         complete=reason in COMPLETE and bool(message["content"] or message.get("tool_calls")),
     )
+
+
+def _late_error(status: int, headers: Headers, answer: dict[str, Any]) -> CallResult:
+    """An error that came after the status had been sent: its type tells what it is."""
+    result = failure(read_fault(502, answer), headers)
+    result.status = status
+    return result
 
 
 def _message(answer: dict[str, Any]) -> dict[str, Any]:
