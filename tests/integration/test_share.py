@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from optimizer_config.model import Backend
 from optimizer_state.share import SLACK, WINDOW, Share
-from optimizer_state.store import Store
+from optimizer_state.store import RedisAway, Store
 
 
 @pytest.fixture
@@ -105,16 +105,27 @@ async def test_a_refusal_takes_nothing(store, prefix):
 
 @pytest.mark.parametrize("who", ["the limited backend", "another"])
 async def test_redis_forgets(store, prefix, who):
-    """After a loss of Redis' memory the calls before it still count: the next come after a hundred others."""
-    share, big, fresh = of(store, max_share=0.1), of(store, "big"), of(store, max_share=0.1)
-    calls = await play(share, big, 400, 3)
-    await store.command("DEL", f"{prefix}:{{share}}", f"{prefix}:{{share}}:calls")
-    if who == "another":
-        share = fresh
-    calls += await play(share, big, 400, 4)
+    """After a loss of Redis' memory the calls before it still count: the next come after a hundred and more others."""
+    share, big = of(store, max_share=0.1), of(store, "big")
+    others = 0
 
-    assert worst(calls, "micro") <= 0.1
-    assert calls[-200:].count("micro") > 0
+    async def other(times):
+        nonlocal others
+        for _ in range(times):
+            others += 1
+            assert await big.take(f"b{others}") == 0
+
+    await other(WINDOW + 2 * SLACK)
+    before = [await share.take(f"before{number}") for number in range(12)]
+    await store.command("DEL", f"{prefix}:{{share}}", f"{prefix}:{{share}}:calls")
+    share = share if who == "the limited backend" else of(store, max_share=0.1)
+    refused = []
+    for _ in range(WINDOW + 2 * SLACK - 1):
+        await other(1)
+        refused.append(await share.take("after") > 0)
+
+    assert before.count(0) == 10
+    assert refused.index(False) == WINDOW + 2 * SLACK - 2
 
 
 async def test_redis_away(private_redis, prefix):
@@ -144,10 +155,17 @@ async def test_an_answer_that_was_lost(store, prefix):
     share, big = of(store, max_share=0.5), of(store, "big")
     for number in range(30):
         await big.take(str(number))
-    await share.take("lost")
-    share._untold.append("lost")
+    run = store.run
 
-    await share.take("next")
+    async def lossy(steps):
+        await run(steps)
+        raise RedisAway("lost")
 
-    assert await store.command("LRANGE", f"{prefix}:{{share}}:calls", 0, 1) == [b"micro next", b"big 29"]
-    assert not share._untold
+    store.run = lossy
+    assert await share.take("lost") > 0
+    store.run = run
+    assert await share.take("next") == 0
+    assert await share.take("further") == 0
+
+    calls = await store.command("LRANGE", f"{prefix}:{{share}}:calls", 0, 2)
+    assert calls == [b"micro further", b"micro next", b"big 29"]
