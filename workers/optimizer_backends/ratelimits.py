@@ -10,11 +10,14 @@ from datetime import datetime
 from optimizer_backends.classify import sentence
 from optimizer_backends.hints import LONGEST_PARK_S, LONGEST_PAUSE_S, header, http_date
 from optimizer_backends.outcome import Outcome
-from optimizer_backends.ratelimit_tables import DAY, TABLES, Row, Table
+from optimizer_backends.ratelimit_tables import DAY, MINUTE, TABLES, Row, Table
 from optimizer_backends.ratelimit_values import count, items, seconds
 from optimizer_backends.result import CallResult, Headers
 from optimizer_config.amounts import Remaining
 
+# Resets are rounded, and measured a moment before or after the date.
+_LATE = 1.1
+_NEARLY = 1.25
 _UNIFIED = "anthropic-ratelimit-unified-"
 
 
@@ -80,11 +83,15 @@ def _corrected(
 
 
 def _day_or_minute(found: Remaining) -> Remaining:
-    """OpenAI: the reset is when the bucket is full, so reset × limit / used is the window."""
-    if found.dimension != "requests" or not found.limit or not found.reset_s or found.remaining >= found.limit:
+    """OpenAI: the reset is when the steadily filling bucket is full, so reset × limit / used is the window.
+
+    A minute's window is full again after a minute at the latest, whatever fills it.
+    """
+    if found.dimension != "requests" or not found.reset_s or not found.limit or found.remaining >= found.limit:
         return found
-    window_s = found.reset_s * found.limit / (found.limit - found.remaining)
-    return replace(found, per_s=DAY) if window_s >= DAY / 2 else found
+    days = found.reset_s * found.limit / (found.limit - found.remaining) / DAY
+    of_a_day = found.reset_s > _LATE * MINUTE or 1 / _NEARLY < days < _NEARLY
+    return replace(found, per_s=DAY) if of_a_day else found
 
 
 def _total(found: list[Remaining]) -> list[Remaining]:
@@ -110,7 +117,7 @@ def _renewed(found: Remaining, told: dict[str, str], status: int | None) -> Rema
 
 def _plausible(found: Remaining) -> Remaining:
     """A window cannot take longer to be full than it is long: Azure writes milliseconds as well as seconds."""
-    late = found.reset_s is not None and found.reset_s > 1.1 * found.per_s
+    late = found.reset_s is not None and found.reset_s > _LATE * found.per_s
     return replace(found, reset_s=None) if late else found
 
 

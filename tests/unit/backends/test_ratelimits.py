@@ -140,6 +140,8 @@ def test_the_same_names_mean_other_windows():
         ("200", "0", "24h0m0s", DAY),
         ("200", "190", "1h12m0s", DAY),
         ("60", "59", "1s", MINUTE),
+        ("10000", "9999", "59.9s", MINUTE),
+        ("200", "199", "23h10m0s", DAY),
         ("10000", "10000", "0s", MINUTE),
         ("10000", "9000", "", MINUTE),
     ],
