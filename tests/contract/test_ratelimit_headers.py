@@ -28,13 +28,16 @@ def names():
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=names())
 def test_every_recording_tells_its_limits(recording):
-    """Dimension and window are those of the documentation, and what is left is a number of the headers."""
+    """Dimension and window are those of the documentation, and what is left is a number of the headers.
+
+    Anthropic rounds it to thousands.
+    """
     told = remaining(recording["table"], headers_of(recording), recording["status"])
 
     assert [[each.dimension, each.per_s] for each in told] == recording["limits"]
     values = list(recording["headers"].values())
     if recording["table"] != "huggingface":
-        assert all(str(each.remaining) in values for each in told)
+        assert all({str(each.remaining), str(each.remaining - 999)} & set(values) for each in told)
         assert all(each.limit is None or str(each.limit) in values for each in told)
 
 

@@ -18,6 +18,7 @@ from optimizer_config.amounts import Remaining
 # Resets are rounded, and measured a moment before or after the date.
 _LATE = 1.1
 _NEARLY = 1.25
+_ROUNDED_TO = 1000
 _UNIFIED = "anthropic-ratelimit-unified-"
 
 
@@ -75,7 +76,7 @@ def _corrected(
         case "day or minute":
             return [_day_or_minute(each) for each in found]
         case "total":
-            return _total(list(found))
+            return [_unrounded(each) for each in _total(list(found))]
         case "renewal":
             return [kept for each in found if (kept := _renewed(each, told, status))]
         case _:
@@ -105,6 +106,14 @@ def _total(found: list[Remaining]) -> list[Remaining]:
     if not split or totals == [sum(split)]:
         return found
     return [each for each in found if each.dimension != "tokens"]
+
+
+def _unrounded(found: Remaining) -> Remaining:
+    """Anthropic rounds the tokens that remain to thousands: up to so many more may be left. 0 is taken as it is."""
+    if found.dimension == "requests" or not found.remaining or found.remaining % _ROUNDED_TO:
+        return found
+    most = found.remaining + _ROUNDED_TO - 1
+    return replace(found, remaining=most if found.limit is None else min(most, found.limit))
 
 
 def _renewed(found: Remaining, told: dict[str, str], status: int | None) -> Remaining | None:

@@ -210,6 +210,15 @@ def test_anthropics_tokens_count_only_as_a_total():
     assert told("anthropic", headers | {name("tokens-limit"): "100", name("tokens-remaining"): "9"}) == split
 
 
+@pytest.mark.parametrize(("left", "most"), [("49000", 49999), ("50000", 50000), ("0", 0), ("49312", 49312)])
+def test_anthropic_rounds_tokens(left, most):
+    """To thousands; what is rounded off is not taken for used up."""
+    name = "anthropic-ratelimit-{}".format
+    headers = {name("tokens-limit"): "50000", name("tokens-remaining"): left, name("requests-remaining"): "2000"}
+
+    assert told("anthropic", headers) == [("requests", MINUTE, 2000, None, None), ("tokens", MINUTE, most, 50000, None)]
+
+
 def test_shares_without_amounts_are_no_limits():
     """Anthropic's subscriptions tell a share of something unknown."""
     headers = {
