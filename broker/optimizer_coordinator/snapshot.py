@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from optimizer_state.outlooks import Loads
-
 from optimizer_config.model import Config
 from optimizer_coordinator.metrics import BACKEND_ALIVE
 from optimizer_coordinator.routing import Shut, View
+from optimizer_state.outlooks import Loads
 from optimizer_state.presence import Outlook, Roster
 from optimizer_state.settings import Settings
 from optimizer_state.store import RedisAway, Store
@@ -38,16 +37,14 @@ class Snapshot:
         return View(
             alive=self.alive,
             aside=self._aside,
-            shut={
-                name: Shut(told.shut_ms, told.reason) for name, told in self.outlooks.items() if _sure(told, now_ms)
-            },
+            shut={name: Shut(told.shut_ms, told.reason) for name, told in self.outlooks.items() if _sure(told, now_ms)},
             ready_ms=lambda backend: self._loads.ready_ms(backend, now_ms),
             now_ms=now_ms,
         )
 
     def sent_to(self, backend: str) -> None:
         """A call has just been sent there: the next one waits behind it."""
-        self._loads.add(backend)
+        self._loads.add(backend, self._store.clock.now_ms())
 
     async def refresh(self) -> bool:
         """Look again; keeps the last view, and returns False, if Redis is away."""

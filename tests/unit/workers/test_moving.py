@@ -1,27 +1,35 @@
 """Where a call that has to wait would be served sooner."""
 
-import pytest
+from collections import Counter
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimizer_state.outlooks import Loads
+from optimizer_state.presence import Outlook
 from optimizer_wire.messages import Call, Hop, Waiter
-from optimizer_workers.moving import better_station
+from optimizer_workers.moving import CLEARLY_MS, better_station
 
 EVERYBODY = frozenset("abc")
 
 
-def call(hop=0, attempts=0):
+def call(hop=0, attempts=0, failed=(), names="abc"):
     """A call on the route a, b, c."""
-    route = tuple(Hop(name, "m") for name in "abc")
-    return Call(1, "f", 1, 1, Waiter("id", "to", 0, "agent", "tenant"), {}, route, hop=hop, attempts=attempts)
+    route = tuple(Hop(name, "m") for name in names)
+    waiter = Waiter("id", "to", 0, "agent", "tenant")
+    return Call(1, "f", 1, 1, waiter, {}, route, hop=hop, attempts=attempts, failed=failed)
 
 
 @pytest.mark.parametrize(
-    ("hop", "attempts", "here", "dry", "alive", "station"),
+    ("hop", "attempts", "here", "ready", "alive", "station"),
     [
         (0, 0, 5_000, {}, EVERYBODY, 1),
         (0, 0, 5_000, {"b": 9_000}, EVERYBODY, 2),
         (0, 0, 5_000, {"b": 9_000, "c": 4_500}, EVERYBODY, None),
-        (0, 0, 5_000, {"b": 3_900, "c": 3_000}, EVERYBODY, 2),
-        (0, 0, 1_500, {}, EVERYBODY, None),
+        (0, 0, 5_000, {"b": 4_000, "c": 9_000}, EVERYBODY, 1),
+        (0, 0, 5_000, {"b": 4_001, "c": 9_000}, EVERYBODY, None),
+        (0, 0, 1_999, {}, EVERYBODY, None),
         (0, 0, 5_000, {}, frozenset("ac"), 2),
         (0, 0, 5_000, {}, None, None),
         (2, 0, 5_000, {}, EVERYBODY, 0),
@@ -29,8 +37,92 @@ def call(hop=0, attempts=0):
         (1, 1, 5_000, {}, EVERYBODY, 2),
     ],
 )
-def test_where_to(hop, attempts, here, dry, alive, station):
+def test_where_to(hop, attempts, here, ready, alive, station):
     """To the live backend that is ready clearly sooner; back along the route only if it was never called."""
-    moved = better_station(call(hop, attempts), here_until_ms=here, dry_until_ms=dry, alive=alive, now_ms=1_000)
+    moved = better_station(
+        call(hop, attempts),
+        here_start_ms=here,
+        ready_ms=lambda backend: ready.get(backend, 0),
+        alive=alive,
+        now_ms=1_000,
+    )
 
     assert moved == station
+
+
+@pytest.mark.parametrize(("b", "c", "station"), [(2_000, 1_000, 1), (2_001, 1_000, 2)])
+def test_the_route_is_the_preference(b, c, station):
+    """Of backends that are about as soon the first of the route is taken, unless another is clearly sooner."""
+    ready = {"b": b, "c": c}
+
+    assert better_station(call(), here_start_ms=9_000, ready_ms=ready.get, alive=EVERYBODY, now_ms=0) == station
+
+
+def test_not_where_it_failed():
+    """A call goes neither to a backend that failed it nor to another model of the one it is at."""
+    moved = better_station(
+        call(0, failed=("b",), names="abac"), here_start_ms=9_000, ready_ms=lambda _: 0, alive=EVERYBODY, now_ms=0
+    )
+
+    assert moved == 3
+
+
+def one_pass(here, outlooks, calls, *, per_call_ms, now_ms=1_000):
+    """Move what is better off elsewhere, in the order of service; where each call is in the end, and the loads then."""
+    loads = Loads()
+    loads.learn(outlooks, now_ms)
+    where = Counter()
+    for _ in range(calls):
+        kept_start_ms = max(outlooks[here].ready_ms, now_ms) + where[here] * per_call_ms
+        found = better_station(
+            call("abc".index(here)),
+            here_start_ms=kept_start_ms,
+            ready_ms=lambda backend: loads.ready_ms(backend, now_ms),
+            alive=EVERYBODY,
+            now_ms=now_ms,
+        )
+        target = here if found is None else "abc"[found]
+        where[target] += 1
+        if found is not None:
+            loads.add(target, now_ms)
+    return where, {name: max(told.ready_ms, now_ms) + where[name] * told.per_call_ms for name, told in outlooks.items()}
+
+
+@given(st.integers(1_000, 60_000), st.integers(0, 3_000))
+def test_equals_do_not_pass_calls_to_and_fro(ready_ms, per_call_ms):
+    """Where all backends are dry for equally long, the first call in line moves nowhere, from none of them."""
+    outlooks = {name: Outlook(ready_ms, per_call_ms, "rpm", 1_000) for name in "abc"}
+    for here in "abc":
+        assert one_pass(here, outlooks, 1, per_call_ms=per_call_ms)[0] == {here: 1}
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.integers(0, 30_000), min_size=3, max_size=3),
+    st.integers(1, 3_000),
+    st.integers(1, 120),
+    st.sampled_from("abc"),
+)
+def test_one_pass_spreads(ready_ms, per_call_ms, calls, here):
+    """After a pass no backend that got calls is behind another by more than one call's time and the clear margin."""
+    outlooks = dict(
+        zip("abc", (Outlook(each, per_call_ms, "rpm", 1_000) for each in ready_ms), strict=True),
+    )
+    where, loads = one_pass(here, outlooks, calls, per_call_ms=per_call_ms)
+
+    assert where.total() == calls
+    for name in where:
+        assert loads[name] - min(loads.values()) <= per_call_ms + CLEARLY_MS
+    again = {name: Outlook(loads[name], per_call_ms, "rpm", 2_000) for name in "abc"}
+    for back in where:
+        last_ms = loads[back] - per_call_ms
+        fresh = Loads()
+        fresh.learn(again, 2_000)
+        moved = better_station(
+            call("abc".index(back)),
+            here_start_ms=last_ms,
+            ready_ms=lambda backend, fresh=fresh: fresh.ready_ms(backend, 2_000),
+            alive=EVERYBODY,
+            now_ms=0,
+        )
+        assert moved is None

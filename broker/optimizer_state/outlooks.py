@@ -1,0 +1,51 @@
+"""How soon each backend could take a call that is sent there now. Pure.
+
+Outlooks come about once a second. In between, a process that sends calls adds what it has sent itself, so that it
+spreads them over several backends and does not send them all to the one that looked best.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+
+from optimizer_state.presence import Outlook
+
+# What was told longer ago says nothing: then a backend counts as ready.
+TRUSTED_MS = 5_000
+NEVER_MS = 1 << 62
+# A call is on its way for so long at most, before the worker that it was sent to reckons with it.
+TRANSIT_MS = 100
+# Words of backends that an operator has taken out: nothing is sent there.
+_OUT = frozenset({"paused", "draining"})
+
+
+class Loads:
+    """The outlooks as told last, and the calls that this process has sent since they were told."""
+
+    def __init__(self) -> None:
+        self._outlooks: Mapping[str, Outlook] = {}
+        self._sent_ms: dict[str, deque[int]] = {}
+
+    def learn(self, outlooks: Mapping[str, Outlook], now_ms: int) -> None:
+        """Take what was told last; what was sent before an outlook was told is part of it."""
+        self._outlooks = outlooks
+        for backend in list(self._sent_ms):
+            outlook = outlooks.get(backend)
+            known_ms = max(now_ms - TRUSTED_MS, 0 if outlook is None else outlook.told_ms - TRANSIT_MS)
+            sent = self._sent_ms[backend]
+            while sent and sent[0] <= known_ms:
+                sent.popleft()
+            if not sent:
+                del self._sent_ms[backend]
+
+    def add(self, backend: str, now_ms: int) -> None:
+        """This process has just sent a call there."""
+        self._sent_ms.setdefault(backend, deque()).append(now_ms)
+
+    def ready_ms(self, backend: str, now_ms: int) -> int:
+        """When a call that is sent there now would start: now if nothing is known, `NEVER_MS` if it is taken out."""
+        outlook = self._outlooks.get(backend)
+        if outlook is None or now_ms - outlook.told_ms > TRUSTED_MS:
+            return now_ms
+        if outlook.reason in _OUT:
+            return NEVER_MS
+        return max(outlook.ready_ms, now_ms) + len(self._sent_ms.get(backend, ())) * outlook.per_call_ms

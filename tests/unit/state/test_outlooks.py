@@ -1,0 +1,59 @@
+"""How soon a backend can take a call, with what this process has just sent there."""
+
+import pytest
+
+from optimizer_state.outlooks import NEVER_MS, Loads
+from optimizer_state.presence import Outlook
+
+NOW = 100_000
+
+
+def loads(outlook=None, *sent_ms):
+    """What is known of backend b at NOW, after calls were sent there."""
+    made = Loads()
+    for at_ms in sent_ms:
+        made.add("b", at_ms)
+    made.learn({} if outlook is None else {"b": outlook}, NOW)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("outlook", "ready_ms"),
+    [
+        (None, NOW),
+        (Outlook(NOW + 7_000, 10, "rpm", NOW - 5_000), NOW + 7_000),
+        (Outlook(NOW + 7_000, 10, "rpm", NOW - 5_001), NOW),
+        (Outlook(NOW - 900, 10, "", NOW), NOW),
+        (Outlook(NOW, 10, "paused", NOW), NEVER_MS),
+        (Outlook(NOW, 10, "draining", NOW), NEVER_MS),
+        (Outlook(NOW, 10, "draining", NOW - 6_000), NOW),
+    ],
+)
+def test_ready(outlook, ready_ms):
+    """As told, never in the past; unknown or too old means now, taken out by an operator means never."""
+    assert loads(outlook).ready_ms("b", NOW) == ready_ms
+
+
+def test_what_was_sent_counts():
+    """Each call that was sent since the outlook was told makes the next one later; other backends are not concerned."""
+    known = loads(Outlook(NOW + 500, 300, "rpm", NOW))
+    known.add("b", NOW)
+    known.add("b", NOW + 1)
+
+    assert known.ready_ms("b", NOW) == NOW + 1_100
+    assert known.ready_ms("other", NOW) == NOW
+
+
+def test_a_newer_outlook_has_it_in():
+    """What was sent clearly before an outlook was told is part of it; what was on its way or sent later is not."""
+    known = loads(Outlook(NOW, 300, "rpm", NOW - 500), NOW - 700, NOW - 600, NOW - 599, NOW - 10)
+    assert known.ready_ms("b", NOW) == NOW + 600
+
+    known.learn({"b": Outlook(NOW, 300, "rpm", NOW + 400)}, NOW + 450)
+    assert known.ready_ms("b", NOW + 450) == NOW + 450
+    assert not known._sent_ms
+
+
+def test_memory_is_bounded():
+    """Calls to backends of which nothing is heard are forgotten after a while."""
+    assert not loads(None, NOW - 6_000, NOW - 5_000)._sent_ms
