@@ -5,6 +5,7 @@ import asyncio
 from optimizer_config.model import Config
 from optimizer_coordinator.gate import MOST_WAITING
 from optimizer_coordinator.intake import Reception
+from optimizer_coordinator.quota import QuotaBarrier
 from optimizer_coordinator.routing import Router
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.stage import Parts, Stage
@@ -12,6 +13,7 @@ from optimizer_coordinator.watch import Watch
 from optimizer_service.lifetime import first_of
 from optimizer_service.logs import Logger
 from optimizer_state.flights import Flights
+from optimizer_state.quotas import Quotas
 from optimizer_state.store import Store
 from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, backend_topology, shared_topology
@@ -26,12 +28,13 @@ class Coordinator:
     def __init__(self, config: Config, store: Store, instance: str, stop: asyncio.Event, log: Logger) -> None:
         self._names = Names(config.prefix)
         router = Router(config)
+        quotas = Quotas(store, config.quotas)
         self._parts = Parts(
             names=self._names,
             reception=Reception(config, self._names, router),
             store=store,
             flights=Flights(store),
-            barriers=lambda _: (),
+            barriers=(QuotaBarrier(quotas, config.quotas.over),),
             source=f"coordinator/{instance}",
             drain_s=config.waits.drain_s,
         )
@@ -40,7 +43,7 @@ class Coordinator:
         self._stop = stop
         self._log = log
         self._snapshot = Snapshot(store, config)
-        self.watch = Watch(store, self._snapshot, router, log)
+        self.watch = Watch(store, self._snapshot, router, quotas, instance, log)
         self.serving = False
 
     async def serve(self, session: Session) -> None:

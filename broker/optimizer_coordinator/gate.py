@@ -80,14 +80,14 @@ class Gate:
         self._polling = self._polling or asyncio.ensure_future(self._poll())
         GATE_WAITING.set(len(self._lines))
         try:
-            publish = await waiting.decision
+            decision = await waiting.decision
         except OptimizerError:
             await self.leave(intake, flight, barriers[: waiting.at + 1])
             raise
         else:
-            if not publish:
+            if decision == "published":
                 await self.leave(intake, flight, barriers[: waiting.at + 1])
-            return publish
+            return decision == "publish"
         finally:
             self._lines.remove(waiting)
             GATE_WAITING.set(len(self._lines))
@@ -186,19 +186,21 @@ class Gate:
             self._judge(one, Flights.gate_verdict(verdict))
         for one in out:
             # Without a flight, or without Redis.
-            one.let_go(publish=True)
+            one.let_go("publish")
 
     @staticmethod
     def _judge(waiting: Waiting, verdict: GateVerdict) -> None:
         """What has become of a flight meanwhile."""
         match verdict:
             case "enter":
-                waiting.let_go(publish=True)
+                waiting.let_go("publish")
+            case "entered":
+                waiting.let_go("copied")
             case "published" if all(barrier.shared for barrier in waiting.barriers):
-                waiting.let_go(publish=False)
+                waiting.let_go("published")
             case "published" if waiting.at == len(waiting.barriers):
                 # Its own copy of the call gives back what it holds.
-                waiting.let_go(publish=True)
+                waiting.let_go("publish")
             case "cancelled":
                 waiting.fail(Cancelled("The request was cancelled while it waited."))
             case "expired":

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from optimizer_coordinator.intake import Intake
 from optimizer_state.store import Step
@@ -16,6 +16,9 @@ from optimizer_state.store import Step
 # How many of a line ask at once. They ask for the same, so that whoever is behind one that must wait must wait too.
 ABREAST = 16
 SHORTEST_MS, LONGEST_MS = 50, 1_000
+
+# Publish the call; or somebody else did, or another copy of the same request.
+Decision = Literal["publish", "published", "copied"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Waiting:
     intake: Intake
     flight: int
     barriers: Sequence[Barrier]
-    decision: "asyncio.Future[bool]"
+    decision: "asyncio.Future[Decision]"
     at: int = 0
     told: bool = False
 
@@ -81,10 +84,10 @@ class Waiting:
         """What it stands before."""
         return self.barriers[self.at]
 
-    def let_go(self, *, publish: bool) -> None:
-        """It waits no more; with `publish` it is to publish its call."""
+    def let_go(self, decision: Decision) -> None:
+        """It waits no more."""
         if not self.decision.done():
-            self.decision.set_result(publish)
+            self.decision.set_result(decision)
 
     def fail(self, error: Exception) -> None:
         """It waits no more, and is not served."""

@@ -14,7 +14,7 @@ request whose ack was handled has been answered. A call is published with a conf
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 from aiormq.abc import DeliveredMessage
@@ -44,14 +44,14 @@ BATCH_MAX = 256
 class Parts:
     """What outlives a session. `source` names this coordinator in events; `drain_s` is how long it may take to end.
 
-    `barriers` makes what a request may have to wait for at the gate after its turn, in this order, for one session.
+    `barriers` is what a request may have to wait for at the gate after its turn, in this order.
     """
 
     names: Names
     reception: Reception
     store: Store
     flights: Flights
-    barriers: Callable[[Speaker], Sequence[Barrier]]
+    barriers: Sequence[Barrier]
     source: str
     drain_s: float
 
@@ -75,7 +75,7 @@ class Stage:
         self._busy = False
         self.speaker = Speaker(Outbox(channel, parts.names, self._clock), parts.source, self._clock)
         self._turns = TurnBarrier(Turns(parts.store), parts.flights, self.speaker)
-        barriers = (self._turns, *parts.barriers(self.speaker))
+        barriers = (self._turns, *parts.barriers)
         self._gate = Gate(barriers, parts.store, parts.flights, self.speaker)
         self._leading = Leading(
             parts.reception,

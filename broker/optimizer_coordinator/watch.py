@@ -7,6 +7,7 @@ from optimizer_coordinator.routing import Router, Shut
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
 from optimizer_service.logs import Logger
+from optimizer_state.quotas import Quotas
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.session import BrokerUnavailable
 
@@ -17,21 +18,30 @@ TOLD_MS = 15_000
 class Watch:
     """The look of one coordinator. `speaker` is set while there is a session to speak on."""
 
-    def __init__(self, store: Store, snapshot: Snapshot, router: Router, log: Logger) -> None:
+    def __init__(
+        self, store: Store, snapshot: Snapshot, router: Router, quotas: Quotas, instance: str, log: Logger
+    ) -> None:
         self._store = store
         self._snapshot = snapshot
+        self._quotas = quotas
+        self._instance = instance
         self._outages = Outages(router.routes())
         self._log = log
         self.speaker: Speaker | None = None
 
     async def look(self) -> None:
         """Look once. Without Redis, or without anybody to tell, everything stays as it was seen last."""
-        if await self._snapshot.refresh() and self.speaker is not None:
-            with suppress(RedisAway, BrokerUnavailable):
+        if not await self._snapshot.refresh():
+            return
+        with suppress(RedisAway, BrokerUnavailable):
+            await self._quotas.meet(self._instance)
+            if self.speaker is not None:
                 await self._tell(self.speaker)
 
     async def _tell(self, speaker: Speaker) -> None:
-        stopped = {name: Shut(each.ready_ms, each.reason) for name, each in self._snapshot.outlooks.items()}
+        stopped = {
+            name: Shut(each.shut_ms or each.ready_ms, each.reason) for name, each in self._snapshot.outlooks.items()
+        }
         alive = self._snapshot.alive or frozenset()
         for key in self._outages.down:
             await self._store.command("PEXPIRE", self._key(key), TOLD_MS)

@@ -94,7 +94,7 @@ class Lead:
 
 
 Admitted = Hit | Known | Gone | Join | Lead
-GateVerdict = Literal["wait", "enter", "published", "cancelled", "expired"]
+GateVerdict = Literal["wait", "enter", "entered", "published", "cancelled", "expired"]
 
 
 @dataclass(frozen=True, slots=True)

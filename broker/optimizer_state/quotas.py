@@ -1,10 +1,10 @@
 """Quotas of agents, of tenants and of the whole fleet: what may be asked of backends, by whom, in which time.
 
 One budget for all of them, `<prefix>:{quota}`, kept by the scripts of budgets. Its windows are named `fleet:rpm`,
-`tenant:<tenant>:rpm`, `agent:<tenant>/<agent>:rpm`. A flight is paid for once, when its call is published, by the agent
-whose request led it there; what is answered from the cache or joins a flight is free. What counts is the moment of
-admission, so that it is known exactly when a window has room again. Tokens and money are reserved as what the agent's
-earlier calls used on average, and replaced by the real usage when the call has ended.
+`tenant:<tenant>:rpm`, `agent:<tenant>/<agent>:rpm`. The request whose call is published pays; what is answered from the
+cache or joins a flight is free. What counts is the moment of admission, so that it is known exactly when a window has
+room again. Tokens and money are reserved as what the agent's earlier calls used on average, and replaced by the real
+usage when the call has ended.
 
 While Redis is away each coordinator lets through its share, 0.8 × quota ÷ coordinators last seen, less what it let
 through itself; that is not charged afterwards. After Redis lost its memory the windows begin unused.
@@ -25,7 +25,7 @@ from optimizer_state.grants import Settled
 from optimizer_state.local_quota import LocalQuota
 from optimizer_state.store import RedisAway, Step, Store
 from optimizer_state.windows import Window, amounts_by_window, windows_of
-from optimizer_wire.messages import Call
+from optimizer_wire.messages import Waiter
 
 # A reservation is kept so long after its request's deadline, for a call that ends late.
 LATE_MS = 60_000
@@ -50,18 +50,15 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The wish to publish a call: `reservation` names it, `chars` is how long its prompt is."""
+    """The wish of a request to be called; `chars` is how long its prompt is."""
 
-    reservation: str
-    tenant: str
-    agent: str
-    deadline_ms: int
+    waiter: Waiter
     chars: int = 0
 
-
-def reservation_of(fingerprint: str, flight: int, request_id: str) -> str:
-    """The name of what a flight reserves; any copy of its call may be the one that runs. Flight 0: there is none."""
-    return f"{fingerprint}.{flight}" if flight else request_id
+    @property
+    def whose(self) -> tuple[str, str]:
+        """Tenant and agent."""
+        return self.waiter.tenant, self.waiter.agent
 
 
 class Quotas:
@@ -91,20 +88,21 @@ class Quotas:
     def reserve_steps(self, wish: Wish) -> Sequence[Step]:
         """Reserve, count it now if it was granted, and look up what the agent's calls use if that matters."""
         now_ms = self._store.clock.now_ms()
-        windows = self.windows(wish.tenant, wish.agent)
+        windows = self.windows(*wish.whose)
         amounts = self._amounts(windows, wish)
-        lease_ms = max(0, wish.deadline_ms - now_ms) + LATE_MS
-        reserve = reserve_step(self._key, wish.reservation, windows, amounts, now_ms, lease_ms=lease_ms)
-        arrive = Step("arrive", self._key, (wish.reservation, 0))
+        lease_ms = max(0, wish.waiter.deadline_ms - now_ms) + LATE_MS
+        reservation = _reservation(wish.waiter)
+        reserve = reserve_step(self._key, reservation, windows, amounts, now_ms, lease_ms=lease_ms)
+        arrive = Step("arrive", self._key, (reservation, 0))
         if all(window.dimension in _COUNTED for window in windows):
             return (reserve, arrive)
-        return (reserve, arrive, self._learn(wish.tenant, wish.agent))
+        return (reserve, arrive, self._learn(wish.whose))
 
     def reserved(self, wish: Wish, replies: Sequence[list[Any]]) -> Over | None:
         """What the answers to `reserve_steps` say: None if it was granted."""
-        windows = self.windows(wish.tenant, wish.agent)
+        windows = self.windows(*wish.whose)
         if len(replies) > 2:
-            self._means[wish.tenant, wish.agent] = _mean(replies[2])
+            self._means[wish.whose] = _mean(replies[2])
         verdict = replies[0]
         if verdict[0] == b"granted":
             self._let_through(windows, self._amounts(windows, wish), self._store.clock.now_ms())
@@ -117,7 +115,7 @@ class Quotas:
 
     def alone(self, wish: Wish) -> Over | None:
         """The same while Redis is away."""
-        windows, now_ms = self.windows(wish.tenant, wish.agent), self._store.clock.now_ms()
+        windows, now_ms = self.windows(*wish.whose), self._store.clock.now_ms()
         amounts = self._amounts(windows, wish)
         waits = [(self._local.wait_ms(each, amounts[each.name], self.coordinators, now_ms), each) for each in windows]
         wait_ms, longest = max(waits, key=lambda wait: wait[0])
@@ -129,23 +127,22 @@ class Quotas:
     def _let_through(self, windows: Sequence[Window], amounts: dict[str, int], now_ms: int) -> None:
         self._local.add({window: amounts[window.name] for window in windows}, now_ms)
 
-    async def settle(self, call: Call, settled: Settled) -> None:
-        """A flight's call has ended, after all its attempts. Never raises; to be repeated at will."""
-        tenant, agent = call.waiter.tenant, call.waiter.agent
-        windows = self.windows(tenant, agent)
+    async def settle(self, waiter: Waiter, settled: Settled) -> None:
+        """The call of the request that paid has ended, after all its attempts. Never raises; to be repeated at will."""
+        whose = waiter.tenant, waiter.agent
+        windows = self.windows(*whose)
         if not windows:
             return
         used = settled.used
         real = None if used is None else amounts_by_window(windows, "", used)
-        name = reservation_of(call.fingerprint, call.flight, call.waiter.id)
-        steps = [settle_step(self._key, name, Ending(settled.written_ago_ms), _NO_BREAKER, real)]
+        steps = [settle_step(self._key, _reservation(waiter), Ending(settled.written_ago_ms), _NO_BREAKER, real)]
         if used is not None and settled.written_ago_ms is not None:
-            steps.append(self._learn(tenant, agent, used))
+            steps.append(self._learn(whose, used))
         await self._tell(steps)
 
-    async def give_back(self, reservation: str) -> None:
-        """Nothing came of it. Never raises."""
-        await self._tell([settle_step(self._key, reservation, Ending(), _NO_BREAKER)])
+    async def give_back(self, waiter: Waiter) -> None:
+        """The request that paid is not called after all. Never raises."""
+        await self._tell([settle_step(self._key, _reservation(waiter), Ending(), _NO_BREAKER)])
 
     async def _tell(self, steps: Sequence[Step]) -> None:
         try:
@@ -156,21 +153,28 @@ class Quotas:
 
     async def meet(self, coordinator: str) -> None:
         """Tell that this coordinator lives, and count how many do. Raises `RedisAway`."""
+        if not (self._settings.limits or self._settings.agents):
+            return
         key, now_ms = f"{self._store.prefix}:coordinators", self._store.clock.now_ms()
         await self._store.command("ZADD", key, now_ms, coordinator)
         await self._store.command("ZREMRANGEBYSCORE", key, "-inf", now_ms - SEEN_MS)
         self.coordinators = max(1, int(await self._store.command("ZCARD", key)))
 
     def _amounts(self, windows: Sequence[Window], wish: Wish) -> dict[str, int]:
-        known = self._means.get((wish.tenant, wish.agent))
+        known = self._means.get(wish.whose)
         first = Amounts(1, TOKENS_AROUND + round(TOKENS_PER_CHAR * wish.chars), UNKNOWN_OUTPUT_TOKENS)
         return amounts_by_window(windows, "", known or first)
 
-    def _learn(self, tenant: str, agent: str, used: Amounts | None = None) -> Step:
+    def _learn(self, whose: tuple[str, str], used: Amounts | None = None) -> Step:
         sums: tuple[str | int, ...] = ()
         if used is not None:
             sums = ("calls", 1, "in", used.input_tokens, "out", used.output_tokens, "micro_usd", used.micro_usd)
-        return Step("learn", f"{self._key}:mean:{tenant}/{agent}", (HALVED_AFTER_CALLS, LEARNED_MS, *sums))
+        return Step("learn", f"{self._key}:mean:{'/'.join(whose)}", (HALVED_AFTER_CALLS, LEARNED_MS, *sums))
+
+
+def _reservation(waiter: Waiter) -> str:
+    """The same for every copy of a request."""
+    return f"{waiter.tenant}/{waiter.agent}/{waiter.id}"
 
 
 def _named(subject: str, limits: Sequence[Limit]) -> tuple[Window, ...]:

@@ -1,0 +1,66 @@
+"""Quotas at the gate: a request waits until its agent, its tenant and the fleet have room, or is refused.
+
+The requests of one agent are let through in the order of their arrival at a coordinator, and agents take turns.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from optimizer_coordinator.intake import Intake
+from optimizer_coordinator.line import Held
+from optimizer_state.quotas import Over, Quotas, Wish
+from optimizer_state.store import Step
+from optimizer_wire import events
+from optimizer_wire.errors import QuotaExceeded
+from optimizer_wire.text import prompt_chars
+
+
+class QuotaBarrier:
+    """Lets a request pass when there is room for it. `over` says what happens to it otherwise."""
+
+    shared = True
+
+    def __init__(self, quotas: Quotas, over: Literal["wait", "reject"]) -> None:
+        self._quotas = quotas
+        self._over = over
+
+    def concerns(self, intake: Intake) -> bool:
+        """Whether a quota applies to its agent."""
+        return self._quotas.concern(intake.waiter.tenant, intake.waiter.agent)
+
+    def line(self, intake: Intake) -> str | None:
+        """Each agent has a line of its own."""
+        return f"{intake.waiter.tenant}/{intake.waiter.agent}"
+
+    def steps(self, intake: Intake, flight: int) -> Sequence[Step]:  # noqa: ARG002 - of the barrier's protocol
+        """Reserve."""
+        return self._quotas.reserve_steps(_wish(intake))
+
+    async def heard(self, intake: Intake, flight: int, replies: Sequence[list[Any]]) -> Held | None:  # noqa: ARG002
+        """Pass, or wait.
+
+        :raises QuotaExceeded: if nobody is to wait.
+        """
+        return self._judge(self._quotas.reserved(_wish(intake), replies))
+
+    def alone(self, intake: Intake) -> Held | None:
+        """Without Redis: this coordinator's share.
+
+        :raises QuotaExceeded: if nobody is to wait.
+        """
+        return self._judge(self._quotas.alone(_wish(intake)))
+
+    async def leave(self, intake: Intake, flight: int) -> None:  # noqa: ARG002
+        """It is not called after all."""
+        await self._quotas.give_back(intake.waiter)
+
+    def _judge(self, over: Over | None) -> Held | None:
+        if over is None:
+            return None
+        if self._over == "reject":
+            raise QuotaExceeded(f"There is no room in {over.whose}.", retry_after_s=over.ms / 1000)
+        return Held(over.ms, f"for {over.whose}", sure=over.sure, event=events.QUOTA)
+
+
+def _wish(intake: Intake) -> Wish:
+    return Wish(intake.waiter, prompt_chars(intake.request.params))
