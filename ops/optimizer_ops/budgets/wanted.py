@@ -52,8 +52,11 @@ def configured_count(backend: Backend, name: str) -> int:
 
 
 def shown(backend: Backend, name: str, count: int) -> str:
-    """A count for people: `12,000`, or dollars."""
-    return f"${count / MICRO_USD:,.2f}" if _is_money(backend, name) else f"{count:,}"
+    """A count for people: `12,000`, or dollars with as many digits as it takes."""
+    if not _is_money(backend, name):
+        return f"{count:,}"
+    cents, rest = divmod(count, MICRO_USD // 100)
+    return f"${count / MICRO_USD:,.6f}" if rest else f"${cents / 100:,.2f}"
 
 
 def _count(backend: Backend, name: str, value: str) -> int:

@@ -25,7 +25,7 @@ def test_counts_are_read_by_name():
 def test_money_is_written_in_dollars():
     """A limit in money is set in dollars, and kept in millionths of one."""
     assert counts_of(GROQ, ["usd_per_day=1.25"]) == {"usd_per_day": 1_250_000}
-    assert shown(GROQ, "usd_per_day", 1_250_000) == "$1.25"
+    assert [shown(GROQ, "usd_per_day", n) for n in (1_250_000, 500)] == ["$1.25", "$0.000500"]
 
 
 @pytest.mark.parametrize(
