@@ -76,9 +76,11 @@ class Budget:
         if not self._untold.must_tell:
             try:
                 return await self._reserve(ask)
-            except RedisAway:
+            except (RedisAway, asyncio.CancelledError) as error:
                 # It may have been done, and only its answer was lost.
                 self._untold.ghost(ask.reservation, self._now_ms())
+                if not isinstance(error, RedisAway):
+                    raise
         else:
             with suppress(RedisAway):
                 await self._restore(only_if_needed=True)
@@ -139,6 +141,9 @@ class Budget:
         self._alone.share.settle(name, written_ms, now_ms, used)
         try:
             reported, change = await self._settle(grant, settled, used)
+            if not reported:
+                # Redis lost it and may just be told of it, or the lease ran out and it has been counted then.
+                self._untold.ghost(name, now_ms)
         except RedisAway:
             reported, change = False, self._alone.breaker.settle(name, settled.health, now_ms)
             self._untold.ghost(name, now_ms, settled.health)
@@ -155,7 +160,6 @@ class Budget:
         ending = Ending(settled.written_ago_ms, health=settled.health)
         said = matching((w for w in self._windows if w.holds_for(grant.model)), settled.remaining)
         step = settle_step(self._key, grant.reservation, ending, self._backend.breaker, used, said)
-        # Not found: Redis lost it, or the lease ran out and it has been counted then.
         _, found, state, failures, for_ms = (await self._store.run([step]))[0]
         return found == 1, BreakerChange(state.decode(), failures, for_ms) if state else None
 
@@ -227,7 +231,7 @@ class Budget:
 
     async def _tell(self) -> bool:
         now_ms, alone = self._now_ms(), self._alone
-        block, ghosts = self._untold.block, self._untold.ghosts(now_ms)
+        block = self._untold.block
         stops = Stops(
             alone.blocked_until_ms,
             alone.blocked_reason,
@@ -235,9 +239,9 @@ class Budget:
             self._look.settings if self._look else {},
         )
         telling, repeated = self._untold.telling(stops, now_ms)
+        endings = self._untold.endings(telling, now_ms)
         steps = [telling.step(self._key, self._worker, lease_ms=LEASE_MS, grace_ms=RESTORE_GRACE_MS, repeated=repeated)]
-        # What ghosts used is among the slots by now.
-        steps += [settle_step(self._key, name, ending, self._backend.breaker) for name, ending in ghosts.items()]
+        steps += [settle_step(self._key, name, ending, self._backend.breaker) for name, ending in endings.items()]
         if block and block[0] > now_ms:
             steps.append(Step("block", self._key, (block[0] - now_ms, block[1])))
         reply = await self._store.run(steps)
@@ -246,5 +250,5 @@ class Budget:
             return False
         if self._untold.block is block:
             self._untold.block = None
-        self._untold.confirmed(telling, ghosts, self._now_ms())
+        self._untold.confirmed(telling, endings, self._now_ms())
         return True

@@ -98,13 +98,15 @@ class Stops:
 class Telling:
     """What a worker tells of itself: what it used, and what it has in flight. Repeated as it was until it is confirmed.
 
-    `alone` are the calls in flight that were granted without Redis.
+    `alone` are the calls in flight that were granted without Redis, `ghosts` those that ended without it: what they
+    used is in `slots`.
     """
 
     number: int
     slots: Sequence[Slot]
     parts: Sequence[Part]
     alone: frozenset[str]
+    ghosts: frozenset[str]
     stops: Stops
 
     def step(self, key: str, worker: str, *, lease_ms: int, grace_ms: int, repeated: bool) -> Step:

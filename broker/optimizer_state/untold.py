@@ -71,11 +71,12 @@ class Untold:
         """The breaker closed meanwhile: failures before that need not be told."""
         self._ghosts = {name: _Ghost(ghost.ended_ms, "unknown") for name, ghost in self._ghosts.items()}
 
-    def ghosts(self, now_ms: int) -> dict[str, Ending]:
-        """How the reservations ended that Redis may hold."""
+    def endings(self, telling: Telling, now_ms: int) -> dict[str, Ending]:
+        """How the reservations ended that Redis may hold, as far as what they used is in this telling."""
         return {
             name: Ending(told=True, ended_ago_ms=max(0, now_ms - ghost.ended_ms), health=ghost.health)
             for name, ghost in self._ghosts.items()
+            if name in telling.ghosts
         }
 
     def telling(self, stops: Stops, now_ms: int) -> tuple[Telling, bool]:
@@ -89,6 +90,7 @@ class Untold:
             tuple(self._own.slots(now_ms)),
             tuple(self._own.parts()),
             frozenset(self._alone),
+            frozenset(self._ghosts),
             stops,
         )
         return self._pending, False
@@ -97,12 +99,12 @@ class Untold:
         """Redis lost its memory since it was told: all is to be told anew."""
         self._pending = None
 
-    def confirmed(self, telling: Telling, ghosts: Iterable[str], now_ms: int) -> None:
+    def confirmed(self, telling: Telling, endings: Iterable[str], now_ms: int) -> None:
         """Redis has taken this down. What came up meanwhile is told next time."""
         self._pending = None
         self._own.reported(telling.slots)
         self._alone -= telling.alone
-        for name in ghosts:
+        for name in endings:
             self._ghosts.pop(name, None)
         left = any(slot.unreported for slot in self._own.slots(now_ms))
         self.must_tell = bool(left or self._alone or self._ghosts or self.block)
