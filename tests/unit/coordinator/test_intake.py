@@ -10,9 +10,9 @@ from tests.support import strategies
 
 from optimizer_config.model import Backend, CacheSettings, Config
 from optimizer_coordinator.intake import MAX_TAGS_CHARS, Envelope, Reception
-from optimizer_coordinator.routing import Router
+from optimizer_coordinator.routing import Router, Shut, View
 from optimizer_wire.codec import encode
-from optimizer_wire.errors import AuthenticationError, InvalidRequest, UnknownModel
+from optimizer_wire.errors import AuthenticationError, DeadlineExceeded, InvalidRequest, UnknownModel
 from optimizer_wire.fingerprint import fingerprint, lone_fingerprint
 from optimizer_wire.messages import CANCEL_TYPE, REQUEST_TYPE, CachePolicy, Hop, Priority, Request
 from optimizer_wire.topology import Names
@@ -225,3 +225,23 @@ def test_any_message(body, kind, reply_to, user):
     for properties in ({"kind": kind, "reply_to": reply_to, "user": user}, {}):
         with suppress(InvalidRequest, AuthenticationError, UnknownModel):
             assert receive(body=body, **properties).waiter.reply_to.startswith("o.replies.")
+
+
+def shut_view(until_ms, *, reason="rpm", now_ms=1_000):
+    return View(alive=frozenset({"b"}), shut={"b": Shut(until_ms, reason)}, now_ms=now_ms)
+
+
+def test_what_must_miss_its_deadline():
+    """A request that no live backend of its route takes in time is told which waits for what, and until when."""
+    intake = receive(request(model="b", timeout_ms=5_000))
+    error = RECEPTION.must_miss(intake, shut_view(6_001))
+
+    assert isinstance(error, DeadlineExceeded)
+    assert error.message == "No backend of its route takes a call within the 5 s it has: b for 5 s (rpm)."
+    assert error.retry_after_s == pytest.approx(5.001)
+
+
+@pytest.mark.parametrize("view", [shut_view(6_000), View(), View(alive=frozenset({"b"})), View(alive=frozenset())])
+def test_what_may_be_in_time(view):
+    """Where a backend may take it in time, or nobody knows, a request is not told anything."""
+    assert RECEPTION.must_miss(receive(request(model="b", timeout_ms=5_000)), view) is None

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer_config.model import Backend, Config
-from optimizer_coordinator.routing import Router
+from optimizer_coordinator.routing import CLEARLY_MS, Router, Shut, View
 from optimizer_wire.errors import BackendUnavailable, UnknownModel
 from optimizer_wire.messages import Hop
 
@@ -21,9 +21,20 @@ def router(*, routes=None, models=None, configured=("a", "b")):
     return Router(Config(backends=BACKENDS, configured=frozenset(configured), routes=routes or {}, models=models or {}))
 
 
-def route(model="auto", task="general", op="chat", alive=None, **config):
+def view(alive=None, *, aside=(), ready=None, shut=None, now_ms=10_000):
+    """A view in which backends are ready in so many ms."""
+    return View(
+        alive=None if alive is None else frozenset(alive),
+        aside=frozenset(aside),
+        shut=shut or {},
+        ready_ms=lambda backend: now_ms + (ready or {}).get(backend, 0),
+        now_ms=now_ms,
+    )
+
+
+def route(model="auto", task="general", op="chat", alive=None, *, aside=(), ready=None, **config):
     """A route as `backend/model` words."""
-    hops = router(**config).route(model, task, op, None if alive is None else frozenset(alive))
+    hops = router(**config).route(model, task, op, view(alive, aside=aside, ready=ready))
     return [f"{hop.backend}/{hop.model}" for hop in hops]
 
 
@@ -75,6 +86,69 @@ def test_the_living_come_first():
     assert route(routes=routes, alive=None) == ["a/a-large", "b/b-large", "c/c-large"]
 
 
+@pytest.mark.parametrize(
+    ("ready", "order"),
+    [
+        ({}, "abc"),
+        ({"a": CLEARLY_MS}, "abc"),
+        ({"a": CLEARLY_MS + 1}, "bca"),
+        ({"a": 30_000, "b": 20_000}, "cba"),
+        ({"a": 30_000, "b": 29_500, "c": 29_400}, "abc"),
+        ({"a": 1_500, "b": 900, "c": 0}, "bca"),
+        ({"a": -50_000, "b": -90_000, "c": -99_000}, "abc"),
+    ],
+)
+def test_soonest_first(ready, order):
+    """The written order holds, but a backend goes behind one that can take a call more than a second sooner."""
+    assert "".join(hop[0] for hop in route(routes={"default": ("a", "b", "c")}, alive="abc", ready=ready)) == order
+
+
+def test_soonest_of_the_living():
+    """A backend without a worker stays behind those that live, however long these need."""
+    assert route(routes={"default": ("a", "b")}, alive=("b",), ready={"b": 60_000}) == ["b/b-large", "a/a-large"]
+
+
+def test_paused_and_draining_backends_get_nothing_new():
+    """What operators paused or drain is no part of new routes, unless nothing else of the route lives."""
+    routes = {"default": ("a", "b")}
+
+    assert route(routes=routes, alive="ab", aside="a") == ["b/b-large"]
+    assert route(routes=routes, alive="ab", aside="ab") == ["a/a-large", "b/b-large"]
+    assert route(routes=routes, alive="a", aside="a") == ["a/a-large", "b/b-large"]
+    assert route("a", routes=routes, alive="ab", aside="a") == ["a/a-large"]
+
+
+SHUT = Shut(70_000, "rpm")
+
+
+@pytest.mark.parametrize(
+    ("alive", "shut", "found"),
+    [
+        ("ab", {"a": SHUT, "b": SHUT}, {"a", "b"}),
+        ("ab", {"a": SHUT}, None),
+        ("a", {"a": SHUT}, {"a"}),
+        ("", {"a": SHUT, "b": SHUT}, None),
+        (None, {"a": SHUT, "b": SHUT}, None),
+        ("abc", {"a": SHUT, "b": SHUT}, {"a", "b"}),
+    ],
+)
+def test_shut_routes(alive, shut, found):
+    """A route is shut if every backend of it that lives is; where none lives, nobody knows."""
+    told = router(routes={"default": ("a", "b")}).shut("auto", "general", "chat", view(alive, shut=shut))
+
+    assert (None if told is None else set(told)) == found
+
+
+def test_routes_and_their_backends():
+    """Routes and aliases by name; without routes, what is configured and costs nothing."""
+    assert router(routes={"default": ("a", "a/x", "b")}, models={"quick": ("c",)}).routes() == {
+        "default": ("a", "b"),
+        "quick": ("c",),
+    }
+    assert router(configured=("b", "paid")).routes() == {"auto": ("b",)}
+    assert router(configured=()).routes() == {}
+
+
 def test_no_station_twice():
     """A station that a route names twice is asked once."""
     assert route(routes={"default": ("a", "a/a-large", "b", "a")}) == ["a/a-large", "b/b-large"]
@@ -95,7 +169,7 @@ def test_unknown_model(model, hint):
     with pytest.raises(UnknownModel, match=hint):
         router(models={"quick": ("a",)}).check(model)
     with pytest.raises(UnknownModel, match=hint):
-        router(models={"quick": ("a",)}).route(model, "general", "chat", None)
+        router(models={"quick": ("a",)}).route(model, "general", "chat", view())
 
 
 def test_long_names_are_cut():
@@ -122,7 +196,7 @@ entries = st.sampled_from(["a", "b", "c", "a/x", "b/x", "c/x", "paid"])
 def test_any_route(written, alive):
     """A route has only what is written, once each, the living before the others, each in the written order."""
     try:
-        hops = router(routes={"default": tuple(written)}).route("auto", "general", "chat", alive and frozenset(alive))
+        hops = router(routes={"default": tuple(written)}).route("auto", "general", "chat", view(alive or None))
     except BackendUnavailable:
         assert not {entry.partition("/")[0] for entry in written} & ({"a", "b"} | (alive or set()))
         return
