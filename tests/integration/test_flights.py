@@ -1,7 +1,10 @@
 """The flight scripts on a real Redis: the twelve rules of flights under crashes, one interleaving each."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
+from tests.support.leftovers import delete_keys
 
 from optimizer_state.flights import Admission, Answer, Flights, Gone, Hit, Join, Known, Lead
 from optimizer_state.store import Store
@@ -378,3 +381,81 @@ async def test_same_id_from_two_agents(flights, store):
     assert not joined.publish_again
     assert isinstance(still, Join)
     assert ended.waiters == (other,)
+
+
+async def gated(flights, store, name, **more):
+    (admitted,) = await flights.admit([replace(admission(store, name, **more), gated=True)])
+    return admitted
+
+
+async def at_gate(flights, store, name, flight, *, enter):
+    (reply,) = await store.run([flights.gate_step(admission(store, name), flight, enter=enter)])
+    return flights.gate_verdict(reply)
+
+
+async def test_joiners_of_one_at_the_gate_may_go_first(flights, store):
+    """While the one that leads waits at the gate, whoever joins may publish; the first who enters does, once."""
+    lead = await gated(flights, store, "a")
+    (join,) = await flights.admit([admission(store, "b")])
+    assert isinstance(lead, Lead)
+    assert join.publish_again
+    assert join.gated
+    assert await at_gate(flights, store, "a", lead.flight, enter=False) == "wait"
+
+    assert await at_gate(flights, store, "b", lead.flight, enter=True) == "enter"
+    assert await at_gate(flights, store, "b", lead.flight, enter=True) == "enter"
+    assert await at_gate(flights, store, "b", lead.flight, enter=False) == "entered"
+    assert await at_gate(flights, store, "a", lead.flight, enter=False) == "published"
+    assert await at_gate(flights, store, "a", lead.flight, enter=True) == "published"
+    (late,) = await flights.admit([admission(store, "c")])
+    assert not late.publish_again
+    assert not late.gated
+
+
+async def test_flights_without_a_gate_are_published_at_once(flights, store):
+    """Where nothing is to be waited for, joiners leave the publishing to the one that leads."""
+    call = await lead(flights, store)
+
+    assert await at_gate(flights, store, "a", call.flight, enter=False) == "published"
+    (join,) = await flights.admit([admission(store, "b")])
+    assert not join.publish_again
+
+
+async def test_answered_while_at_the_gate(flights, store):
+    """Who waits at the gate for a flight that has ended has been answered."""
+    lead = await gated(flights, store, "a")
+    await flights.admit([admission(store, "b")])
+    await at_gate(flights, store, "b", lead.flight, enter=True)
+    call = call_of(store, "b", lead.flight)
+    await run(flights, call)
+    ended = await flights.complete(call, "o1", answer(leader="b"), store_ttl_ms=0)
+
+    assert {each.id for each in ended.waiters} == {"a", "b"}
+    assert await at_gate(flights, store, "a", lead.flight, enter=False) == "published"
+
+
+async def test_gate_of_a_flight_that_was_forgotten(flights, store, redis_url, prefix):
+    """After Redis forgot a flight its request goes on waiting, and enters when its turn comes."""
+    lead = await gated(flights, store, "a")
+    delete_keys(redis_url, prefix)
+
+    assert await at_gate(flights, store, "a", lead.flight, enter=False) == "wait"
+    assert await at_gate(flights, store, "a", lead.flight, enter=True) == "enter"
+
+
+async def test_cancelled_at_the_gate(flights, store):
+    """A request that is cancelled while it waits at the gate learns it."""
+    lead = await gated(flights, store, "a")
+    await flights.cancel(FINGERPRINT, waiter(store, "a"))
+
+    assert await at_gate(flights, store, "a", lead.flight, enter=True) == "cancelled"
+
+
+async def test_refused_at_the_gate(flights, store):
+    """A refused request leaves its flight to the others that wait there, and may ask again later."""
+    await gated(flights, store, "a")
+    await flights.admit([admission(store, "b")])
+
+    assert await flights.leave(FINGERPRINT, waiter(store, "a")) == 1
+    assert await flights.leave(FINGERPRINT, waiter(store, "b")) == 0
+    assert isinstance(await gated(flights, store, "a"), Lead)
