@@ -40,10 +40,14 @@ def test_costs_are_in_the_dimension_of_the_limit():
 
 
 def test_expected_starts():
-    """Of what becomes free each worker gets its part; what is in flight leaves about when its calls end."""
+    """Each worker gets its part of what becomes free and of the places; what is in flight leaves as if half done."""
     supply = Supply(count=4, window_ms=WINDOW, frees=((10, 2), (20, 2)), call_ms=20)
     assert expected_starts([1, 1, 1], supply, 2) == [10, 20, 110]
     assert expected_starts([1, 1, 1], supply, 1) == earliest_starts([1, 1, 1], supply)
+
+    slots = Supply(concurrency=4, call_ms=30)
+    assert expected_starts([1, 1, 1], slots, 2) == [0, 0, 30]
+    assert expected_starts([1, 1, 1], slots, 9) == [0, 30, 60]
 
     flying = Supply(count=4, window_ms=WINDOW, frees=((10, 2),), call_ms=20)
     assert expected_starts([1, 1, 1], flying, 1) == [10, 10, 90]
