@@ -37,9 +37,9 @@ class Loads:
             if not sent:
                 del self._sent_ms[backend]
 
-    def add(self, backend: str, now_ms: int) -> None:
-        """This process has just sent a call there."""
-        self._sent_ms.setdefault(backend, deque()).append(now_ms)
+    def add(self, backend: str, now_ms: int, calls: int = 1) -> None:
+        """This process has just sent so many calls there; more than one if its like probably do the same now."""
+        self._sent_ms.setdefault(backend, deque()).extend([now_ms] * calls)
 
     def ready_ms(self, backend: str, now_ms: int) -> int:
         """When a call that is sent there now would start: now if nothing is known, `NEVER_MS` if it is taken out."""

@@ -38,9 +38,9 @@ def test_what_was_sent_counts():
     """Each call that was sent since the outlook was told makes the next one later; other backends are not concerned."""
     known = loads(Outlook(NOW + 500, 300, "rpm", NOW))
     known.add("b", NOW)
-    known.add("b", NOW + 1)
+    known.add("b", NOW + 1, 2)
 
-    assert known.ready_ms("b", NOW) == NOW + 1_100
+    assert known.ready_ms("b", NOW) == NOW + 1_400
     assert known.ready_ms("other", NOW) == NOW
 
 

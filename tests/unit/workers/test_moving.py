@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from optimizer_state.outlooks import Loads
 from optimizer_state.presence import Outlook
 from optimizer_wire.messages import Call, Hop, Waiter
+from optimizer_workers.forecast import Line, Supply, expected_starts
 from optimizer_workers.moving import CLEARLY_MS, better_station
 
 EVERYBODY = frozenset("abc")
@@ -126,3 +127,47 @@ def test_one_pass_spreads(ready_ms, per_call_ms, calls, here):
             now_ms=0,
         )
         assert moved is None
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+def test_passes_come_to_rest(workers):
+    """Two equal dry backends, all calls at one: a pass of every worker shares them out, and then nothing moves.
+
+    For this a call is looked at with only those in line before it that stay, and a worker reckons that its mates do as
+    it does.
+    """
+    supply = Supply(count=60, window_ms=60_000, frees=tuple((1_000 * second, 1) for second in range(1, 61)))
+    held = {("a", mate): 20 for mate in range(workers)} | {("b", mate): 0 for mate in range(workers)}
+    rounds = []
+    for now_ms in range(10_000, 18_000, 1_000):
+        told = {
+            name: Outlook(
+                now_ms + expected_starts([1] * (held[name, 0] + 1), supply, workers)[-1], 1_000, "rpm", now_ms
+            )
+            for name in "ab"
+        }
+        after = Counter(held)
+        for (name, mate), calls in held.items():
+            loads = Loads()
+            loads.learn(told, now_ms)
+            line = Line.expected(supply, workers)
+            for _ in range(calls):
+                station = better_station(
+                    call("ab".index(name), names="ab"),
+                    here_start_ms=now_ms + line.start_ms(1),
+                    ready_ms=lambda backend, loads=loads, now_ms=now_ms: loads.ready_ms(backend, now_ms),
+                    alive=EVERYBODY,
+                    now_ms=now_ms,
+                )
+                if station is None:
+                    line.start(1)
+                else:
+                    target = "ab"[station]
+                    loads.add(target, now_ms, workers)
+                    after[name, mate] -= 1
+                    after[target, mate] += 1
+        held = dict(after)
+        rounds.append(sum(calls for (name, _), calls in held.items() if name == "a"))
+
+    assert abs(rounds[0] - 10 * workers) <= workers
+    assert set(rounds) == {rounds[0]}
