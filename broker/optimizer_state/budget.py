@@ -13,7 +13,7 @@ from optimizer_state.arrivals import Arrivals
 from optimizer_state.budget_steps import Ending, Stops, matching, reserve_step, settle_step
 from optimizer_state.fleet_view import FleetView, Level, Look, look_of
 from optimizer_state.grants import Ask, BreakerChange, Grant, Settled, Wait
-from optimizer_state.store import RedisAway, Step, Store
+from optimizer_state.store import NotSent, RedisAway, Step, Store
 from optimizer_state.untold import Untold
 from optimizer_state.windows import amounts_by_window, shortest_ms, windows_of
 
@@ -244,9 +244,14 @@ class Budget:
         steps += [settle_step(self._key, name, ending, self._backend.breaker) for name, ending in endings.items()]
         if block and block[0] > now_ms:
             steps.append(Step("block", self._key, (block[0] - now_ms, block[1])))
-        reply = await self._store.run(steps)
+        try:
+            reply = await self._store.run(steps)
+        except NotSent:
+            if not repeated:
+                self._untold.withdraw()
+            raise
         if reply[0][0] == b"forgotten":
-            self._untold.forgotten()
+            self._untold.withdraw()
             return False
         if self._untold.block is block:
             self._untold.block = None

@@ -65,6 +65,10 @@ class RedisAway(Exception):
     """Redis cannot be reached, is too slow, or lost its mind; the caller goes on without it."""
 
 
+class NotSent(RedisAway):
+    """Redis was away before, and has not been asked at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One script to run on one key, with its arguments."""
@@ -174,7 +178,7 @@ class Store:
         """Do it under the breaker. Never to be cancelled: a cancelled command could leave its answer to the next."""
         if self._away_until is not None:
             if time.monotonic() < self._away_until:
-                raise RedisAway(f"Redis at {masked_url(self._url)} is away.")
+                raise NotSent(f"Redis at {masked_url(self._url)} is away.")
             # This caller is the probe; the others go on without Redis meanwhile.
             self._away_until = time.monotonic() + PROBE_S * random.uniform(1, 1.5)
         started = time.monotonic()

@@ -95,8 +95,8 @@ class Untold:
         )
         return self._pending, False
 
-    def forgotten(self) -> None:
-        """Redis lost its memory since it was told: all is to be told anew."""
+    def withdraw(self) -> None:
+        """Redis was not told in the end, or lost its memory since: all is to be told anew."""
         self._pending = None
 
     def confirmed(self, telling: Telling, endings: Iterable[str], now_ms: int) -> None:
