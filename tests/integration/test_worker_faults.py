@@ -8,17 +8,16 @@ import pytest
 from optimizer_backends.outcome import Outcome
 from optimizer_backends.prices import Prices
 from optimizer_backends.result import CallResult
-from optimizer_config.model import Backend
+from optimizer_config.model import Backend, Config
 from optimizer_service.logs import logger
 from optimizer_service.outbox import publish_call
-from optimizer_state.budget import Budget
 from optimizer_state.flights import Admission, Flights
 from optimizer_state.store import Store
 from optimizer_wire.codec import decode
 from optimizer_wire.messages import Call, Hop, Reply, Waiter
 from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, reply_queue
-from optimizer_workers.upstream import Upstream
+from optimizer_workers.process import parts
 from optimizer_workers.worker import Worker
 
 BACKEND = Backend("alpha", "openai", "http://localhost", ("m",), kind="local")
@@ -27,7 +26,7 @@ BACKEND = Backend("alpha", "openai", "http://localhost", ("m",), kind="local")
 class Client:
     """A backend client that raises for one prompt, as a fault in our own code would, and answers the others."""
 
-    async def call(self, _op, _model, params, _timeout_s):
+    async def call(self, _op, _model, params, _timeout_s, _on_written):
         if params["messages"] == "poison":
             raise ZeroDivisionError
         body = {"choices": []}
@@ -39,10 +38,10 @@ async def line(amqp_url, redis_url, prefix, amqp_cleanup):
     """A worker that serves; yields what a coordinator has: flights, a channel with confirms, and the replies so far."""
     amqp_cleanup.backends("alpha")
     store, names, stop = Store(redis_url, prefix), Names(prefix), asyncio.Event()
-    budget, flights = Budget(store, BACKEND, "w"), Flights(store)
-    await budget.restore()
-    upstream = Upstream(BACKEND, Client(), Prices(), budget, flights)
-    worker = Worker(store, names, upstream, budget, "w", stop, logger("test"))
+    flights = Flights(store)
+    made = parts(Config(backends={"alpha": BACKEND}), BACKEND, store, "w", Client(), Prices())
+    await made.budget.restore()
+    worker = Worker(store, names, made, "w", stop, logger("test"))
     replies = {}
     async with await Session.open(amqp_url, "worker") as session, await Session.open(amqp_url, "test") as side:
         serving = asyncio.ensure_future(worker.serve(session))

@@ -1,6 +1,6 @@
 """What a call must have before it may start: a part of its backend's budget, and room in the fleet's share quota."""
 
-from optimizer_state.budget import BreakerChange, Budget, Grant, Settled, Wait, Ask
+from optimizer_state.budget import Ask, BreakerChange, Budget, Grant, Settled, Wait
 from optimizer_state.share import Share
 from optimizer_wire.ids import new_id
 from optimizer_workers.job import Job
@@ -41,7 +41,8 @@ class Allowance:
 
     async def block(self, grant: Grant, block: Block) -> float:
         """Leave the backend alone for a while, all workers; returns for how many seconds."""
-        return await self.budget.block(block.for_s, block.reason, grant)
+        await self.budget.block(block.for_s or 1.0, block.reason)
+        return block.for_s or 1.0
 
 
 _UNSENT = Settled(written_ago_ms=None, used=None, health="unknown")

@@ -17,6 +17,8 @@ from optimizer_workers.stations import ready_stations, stations
 
 LONGEST_REST_MS = 1_000
 SHORTEST_REST_MS = 50
+# Waits whose end is known; a limit's may come sooner, when calls in flight used less than was reserved for them.
+SURE = frozenset({"blocked", "breaker"})
 
 
 class Desk:
@@ -93,7 +95,7 @@ class Desk:
                 return verdict
             if not await self._wanted(job):
                 return None
-            if verdict.sure and self._clock.now_ms() + verdict.ms > job.deadline_ms:
+            if verdict.limit in SURE and self._clock.now_ms() + verdict.ms > job.deadline_ms:
                 return verdict
             await asyncio.sleep(max(SHORTEST_REST_MS / 1000, min(verdict.ms / 1000, LONGEST_REST_MS / 1000)))
 

@@ -26,8 +26,8 @@ from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.desk import Desk
 from optimizer_workers.job import Job
 from optimizer_workers.metrics import WAIT_SECONDS
-from optimizer_workers.reporter import Reporter
 from optimizer_workers.repeats import Repeats
+from optimizer_workers.reporter import Reporter
 from optimizer_workers.retry import Again, Failover, GiveUp, Requeue, after_failure
 from optimizer_workers.upstream import Finding, Upstream, answer_of
 
@@ -181,6 +181,7 @@ class Execution:
             retries=job.retries,
             pauses_s=self._repeats.pauses_s,
             left_s=self._left_s(job),
+            useful=result.should_retry is not False,
         )
 
     async def _pass_on(self, job: Job, finding: Finding, *, fly: bool, only_ready: bool) -> bool:

@@ -11,8 +11,8 @@ from optimizer_state.store import RedisAway, Store
 class Fleet:
     """A view of the fleet, as old as the last heartbeat. While Redis is away it keeps the last one.
 
-    `alive`: backends with a live worker, None while nobody knows. `own`: how soon this worker's backend can take a call,
-    for the others.
+    `alive`: backends with a live worker, None while nobody knows. `own`: how soon this worker's backend can take a
+    call, for the others.
     """
 
     def __init__(self, store: Store, presence: Presence, budget: Budget) -> None:
@@ -29,8 +29,8 @@ class Fleet:
         return self._loads.ready_ms(backend, self._store.clock.now_ms())
 
     def sent_to(self, backend: str) -> None:
-        """This worker has just sent a call there: the next one waits behind it."""
-        self._loads.add(backend)
+        """This worker has just sent a call there, and its mates probably as well: the next one waits behind them."""
+        self._loads.add(backend, self._store.clock.now_ms(), self._budget.workers_seen)
 
     async def beat(self) -> bool:
         """Tell that this worker lives, and look at the others; False if Redis is away."""

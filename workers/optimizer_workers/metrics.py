@@ -15,4 +15,7 @@ UNPRICED = Counter("optimizer_unpriced_calls", "Answered calls whose price is no
 HELD = Gauge("optimizer_held_calls", "Calls held and not begun", ("backend",))
 RUNNING = Gauge("optimizer_running_calls", "Upstream calls on their way", ("backend",))
 BUDGET_WAITS = Counter("optimizer_budget_waits", "Times that calls had to wait for budget", ("backend", "limit"))
+TOLD_EARLY = Counter(
+    "optimizer_told_early", "Calls not made because their answer would have come after the deadline", ("backend",)
+)
 REDIS_UP = Gauge("optimizer_worker_redis_up", "Whether Redis answered when last asked", ("backend",))

@@ -1,8 +1,7 @@
 """Where a call that has to wait here would be served sooner. Pure.
 
 A call moves only to a live backend of its route that takes it clearly sooner, so that two backends in the same state do
-not pass calls to and fro. Of several that are about as soon, the route's order decides. Back along the route only while
-it has never been called, and never to a backend that failed it.
+not pass calls to and fro. Of several that are about as soon, the route's order decides. Never to a backend that failed it.
 """
 
 from collections.abc import Callable
@@ -22,12 +21,11 @@ def better_station(
     """
     if alive is None:
         return None
-    first = call.hop + 1 if call.attempts else 0
     barred = {call.route[call.hop].backend, *call.failed}
     ready = {
         index: max(ready_ms(hop.backend), now_ms)
         for index, hop in enumerate(call.route)
-        if index >= first and hop.backend in alive and hop.backend not in barred
+        if hop.backend in alive and hop.backend not in barred
     }
     sooner = {index: at_ms for index, at_ms in ready.items() if at_ms + CLEARLY_MS <= here_start_ms}
     soon_ms = min(sooner.values(), default=0) + CLEARLY_MS

@@ -13,12 +13,18 @@ from optimizer_service.lifetime import EXIT_CONFIG, keep_session, stop_on_signal
 from optimizer_service.logs import logger, tell_redis
 from optimizer_state.budget import Budget
 from optimizer_state.flights import Flights
+from optimizer_state.learned import Learned
+from optimizer_state.retries import Retries
+from optimizer_state.share import Share
 from optimizer_state.store import Store
 from optimizer_wire.ids import new_id
 from optimizer_wire.session import TopologyDiffers
 from optimizer_wire.topology import Names
+from optimizer_workers.allowance import Allowance
+from optimizer_workers.estimate import Estimator
+from optimizer_workers.repeats import Repeats
 from optimizer_workers.upstream import Upstream
-from optimizer_workers.worker import Worker
+from optimizer_workers.worker import Parts, Worker
 
 
 async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.1", admin_port: int = 0) -> int:
@@ -38,12 +44,11 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
         config.prefix,
         on_change=lambda why: tell_redis(log, why),
     )
-    budget = Budget(store, backend, instance)
-    # Early: what it starts in Redis takes effect while this process is still connecting.
-    await budget.restore()
     async with BackendClient(backend, secret, limit=backend.concurrency) as client:
-        upstream = Upstream(backend, client, prices, budget, Flights(store))
-        worker = Worker(store, Names(config.prefix), upstream, budget, instance, stop, log)
+        made = parts(config, backend, store, instance, client, prices)
+        # Early: what it starts in Redis takes effect while this process is still connecting.
+        await made.budget.restore()
+        worker = Worker(store, Names(config.prefix), made, instance, stop, log)
 
         def readiness() -> Readiness:
             return Readiness(
@@ -69,6 +74,27 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
             await store.close()
     log.info("stopped")
     return 0
+
+
+def parts(
+    config: Config, backend: Backend, store: Store, instance: str, client: BackendClient, prices: Prices
+) -> Parts:
+    """What a worker of a backend works with."""
+    budget = Budget(store, backend, instance)
+    learned = Learned(store, backend)
+    estimator = Estimator(backend, prices, learned.estimates)
+    shared = any(other.max_share is not None for other in config.backends.values())
+    allowance = Allowance(budget, Share(store, backend) if shared else None)
+    return Parts(
+        upstream=Upstream(backend, client, prices, allowance, estimator, Flights(store)),
+        budget=budget,
+        allowance=allowance,
+        estimator=estimator,
+        learned=learned,
+        repeats=Repeats(Retries(store, config.retries), config.waits.retry_s),
+        weight=lambda agent: config.weight_of(agent[1]),
+        drain_s=config.waits.drain_s,
+    )
 
 
 def _key(backend: Backend) -> Secret | None:

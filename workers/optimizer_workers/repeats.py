@@ -23,5 +23,5 @@ class Repeats:
             await self._retries.count_calls(told)
 
     async def wait_s(self, job: Job) -> float:
-        """0 if the job's repetition may be made now, and is counted; else how many seconds to wait before asking again."""
+        """0 if the job's repetition may be made now, and is counted; else in how many seconds to ask again."""
         return await self._retries.ask(f"{job.owner}.{job.retries}") / 1000

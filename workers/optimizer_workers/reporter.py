@@ -3,6 +3,7 @@
 from typing import Any
 
 from optimizer_service.outbox import Outbox
+from optimizer_state.budget import BreakerChange
 from optimizer_wire import events
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.messages import Timings
@@ -66,6 +67,27 @@ class Reporter:
             retry_after_s=pause_s,
             message=result.message,
         )
+
+    async def breaker(self, outbox: Outbox, change: BreakerChange, why: str) -> None:
+        """The backend's circuit breaker opened, let a call through to see, or closed."""
+        words = {
+            "open": f"{change.failures} failures, the last: {why}; no calls for {change.for_ms / 1000:.0f} s",
+            "half_open": "one call goes first, to see whether the backend is well",
+            "closed": "the backend answered",
+        }
+        happened = events.event(
+            f"optimizer.circuit_breaker.{change.state}",
+            self._source,
+            backend=self._backend,
+            outcome=change.state,
+            retry_after_s=change.for_ms / 1000 if change.state == "open" else None,
+            message=words[change.state],
+        )
+        await outbox.tell(happened)
+
+    async def probing(self, outbox: Outbox) -> None:
+        """The backend's circuit breaker lets one call through."""
+        await self.breaker(outbox, BreakerChange("half_open"), "")
 
     async def waiting(self, outbox: Outbox, limit: str, wait_ms: int, held: int) -> None:
         """Calls have begun to wait for budget."""

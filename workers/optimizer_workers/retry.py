@@ -34,14 +34,17 @@ class GiveUp:
 
 
 def after_failure(
-    outcome: Outcome, *, further: bool, retries: int, pauses_s: Sequence[float], left_s: float
+    outcome: Outcome, *, further: bool, retries: int, pauses_s: Sequence[float], left_s: float, useful: bool = True
 ) -> Failover | Requeue | Again | GiveUp:
-    """Decide. `further`: another backend may take it; `retries`: repetitions made here; `left_s`: until the deadline."""
+    """Decide. `further`: another backend may take it; `retries`: repetitions made here; `left_s`: time that is left.
+
+    `useful`: False if the backend said that to ask it again makes no sense.
+    """
     if outcome.rate_only:
         return Requeue()
     if further and outcome.failover:
         return Failover()
-    if not outcome.retry_here or retries >= len(pauses_s):
+    if not outcome.retry_here or not useful or retries >= len(pauses_s):
         return GiveUp()
     pause_s = pauses_s[retries]
     return Again(pause_s) if pause_s < left_s else GiveUp()

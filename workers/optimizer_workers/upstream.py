@@ -6,14 +6,13 @@ from contextlib import suppress
 from typing import Literal
 
 import msgspec
-from optimizer_backends.ratelimits import remaining
 
 from optimizer_backends.http import BackendClient
 from optimizer_backends.outcome import Outcome
 from optimizer_backends.prices import Prices
 from optimizer_backends.result import CallResult
+from optimizer_config.amounts import Amounts
 from optimizer_config.model import Backend
-from optimizer_state.amounts import Amounts
 from optimizer_state.budget import BreakerChange, Grant, Settled
 from optimizer_state.flights import RENEW_S, Answer, Flights
 from optimizer_state.store import RedisAway
@@ -141,18 +140,18 @@ class Upstream:
         ago_ms = None if result.written_at is None else (time.monotonic() - result.written_at) * 1000
         settled = Settled(
             written_ago_ms=ago_ms,
-            used=self._used(result, cost_usd),
+            used=self._used(job, result, cost_usd),
             health=_health(result.outcome, fair=fair),
-            remaining=remaining(self.backend.ratelimit_headers, result.headers, result.status or 0),
+            remaining=result.remaining,
         )
         breaker = await self._settle(grant, settled)
         if result.outcome.ok:
             self.latency.add(call_ms)
         return Finding(result, cost_usd, version, call_ms, encoded, blocked_s=blocked_s, breaker=breaker)
 
-    def _used(self, result: CallResult, cost_usd: float | None) -> Amounts | None:
+    def _used(self, job: Job, result: CallResult, cost_usd: float | None) -> Amounts | None:
         if result.usage is not None:
-            return self._estimator.used(result.usage, cost_usd)
+            return self._estimator.used(result.usage, cost_usd, job.amounts)
         # A refused call cost its request, and none of the tokens that were reserved for its answer.
         return None if result.outcome.ok or result.outcome is Outcome.timed_out else Amounts(requests=1)
 
@@ -170,8 +169,10 @@ class Upstream:
         model = job.hop.model if job.hop.model in self.backend.models else "other"
         CALLS.labels(name, model, result.outcome.value).inc()
         CALL_SECONDS.labels(name).observe(call_ms / 1000)
+        job.used_tokens = 0
         if result.usage is None:
             return None, None
+        job.used_tokens = result.usage.total_tokens
         TOKENS.labels(name, "input").inc(result.usage.input_tokens)
         TOKENS.labels(name, "output").inc(result.usage.output_tokens)
         cost = self._prices.cost(self.backend, result.model or job.hop.model, result.usage, None)

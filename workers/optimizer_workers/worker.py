@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from aiormq.abc import DeliveredMessage
 
-from optimizer_service.lifetime import first_of
+from optimizer_service.lifetime import every, first_of
 from optimizer_service.logs import Logger
-from optimizer_state.budget import REMIND_S, Budget
+from optimizer_state.budget import Budget
 from optimizer_state.flights import RENEW_S, Flights
+from optimizer_state.learned import EXCHANGE_S, Learned
 from optimizer_state.presence import HEARTBEAT_S, Presence
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire import events
@@ -18,55 +20,71 @@ from optimizer_wire.errors import InvalidRequest, OptimizerError
 from optimizer_wire.messages import CALL_TYPE, Call, Priority
 from optimizer_wire.session import BrokerUnavailable, Session, delivery_of
 from optimizer_wire.topology import Names, backend_topology, shared_topology
+from optimizer_workers.allowance import Allowance
 from optimizer_workers.desk import Desk
+from optimizer_workers.estimate import Estimator, request_chars
 from optimizer_workers.execution import Execution
+from optimizer_workers.fair_queue import Agent
 from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
 from optimizer_workers.metrics import REDIS_UP
+from optimizer_workers.mover import Mover
+from optimizer_workers.planner import Planner
 from optimizer_workers.pump import Pump
+from optimizer_workers.repeats import Repeats
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.scheduler import Scheduler
 from optimizer_workers.upstream import Upstream
 
-PREFETCH = 100  # of each of the three priorities: together the window that the scheduler orders
-DRAIN_S = 25.0
+PREFETCH = 300  # of each of the three priorities: together the window that the scheduler orders
+REPEATS_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a worker works with. `weight` is an agent's in fair sharing; `drain_s` how long calls may take to end."""
+
+    upstream: Upstream
+    budget: Budget
+    allowance: Allowance
+    estimator: Estimator
+    learned: Learned
+    repeats: Repeats
+    weight: Callable[[Agent], float]
+    drain_s: float
 
 
 class Worker:
     """One worker process of one backend."""
 
     def __init__(
-        self,
-        store: Store,
-        names: Names,
-        upstream: Upstream,
-        budget: Budget,
-        instance: str,
-        stop: asyncio.Event,
-        log: Logger,
+        self, store: Store, names: Names, parts: Parts, instance: str, stop: asyncio.Event, log: Logger
     ) -> None:
         self._store = store
-        self._backend = upstream.backend
-        self._budget = budget
-        self._fleet = Fleet(store, Presence(self._backend.name, instance), budget)
+        self._parts = parts
+        self._backend = parts.upstream.backend
+        self._fleet = Fleet(store, Presence(self._backend.name, instance), parts.budget)
         self._stop = stop
         self._log = log
         self._link = Link(names, store.clock)
-        self._scheduler = Scheduler()
+        self._scheduler = Scheduler(parts.weight)
         self._reporter = Reporter(self._backend.name, f"worker/{self._backend.name}/{instance}")
+        self._planner = Planner(self._backend, self._scheduler, parts.upstream.latency, parts.budget)
         flights = Flights(store)
-        desk = Desk(self._link, self._scheduler, self._fleet, budget, flights, store.clock)
-        execution = Execution(desk, flights, upstream, self._reporter, store.clock)
+        desk = Desk(self._link, self._scheduler, self._fleet, parts.allowance, flights, store.clock)
+        execution = Execution(desk, flights, parts.upstream, parts.repeats, self._reporter, store.clock)
+        mover = Mover(self._scheduler, self._link, self._fleet, self._reporter, store.clock, log)
         self._pump = Pump(
             self._backend,
             self._scheduler,
-            budget,
+            parts.allowance,
             flights,
             execution,
+            self._planner,
+            mover,
             self._reporter,
             self._link,
-            self._fleet,
             store.clock,
             log,
         )
@@ -106,6 +124,7 @@ class Worker:
         for task in list(self._pump.running):
             task.cancel()
         await asyncio.gather(*self._pump.running, return_exceptions=True)
+        await self._parts.learned.exchange()
         await self._fleet.leave()
 
     async def _drain(self, tags: list[str]) -> None:
@@ -116,7 +135,7 @@ class Worker:
         for job in self._scheduler.take_all():
             await channel.requeue(job.tag)
         if self._pump.running:
-            _, unfinished = await asyncio.wait(self._pump.running, timeout=DRAIN_S)
+            _, unfinished = await asyncio.wait(self._pump.running, timeout=self._parts.drain_s)
             if unfinished:
                 self._log.warning("left undone", calls=len(unfinished))
         await self._reporter.worker(self._link.outbox, events.WORKER_STOPPED, "drained")
@@ -142,9 +161,16 @@ class Worker:
             except OptimizerError as error:
                 self._pump.spawn(self._misunderstood(tag, error))
                 return
-            self._pump.take(Job(call, tag, redelivered, stage, call.waiter.deadline_ms, look_first=redelivered))
+            self._pump.take(self._job(call, tag, redelivered, stage))
 
         return receive
+
+    def _job(self, call: Call, tag: int, redelivered: bool, stage: int) -> Job:
+        job = Job(call, tag, redelivered, stage, call.waiter.deadline_ms, look_first=redelivered)
+        job.chars = request_chars(call.params)
+        job.amounts = self._parts.estimator.amounts(call.params, call.op, job.hop.model, chars=job.chars)
+        job.cost = max(1, job.amounts.of("tokens"))
+        return job
 
     async def _misunderstood(self, tag: int, error: OptimizerError) -> None:
         """Tell the fleet, and keep the message among the dead letters."""
@@ -155,17 +181,25 @@ class Worker:
     # ── in the background, whether connected to RabbitMQ or not ──────────────────────────────────────────────────
 
     async def beat_for_ever(self) -> None:
-        """Tell that this worker lives, and keep Redis informed, until cancelled."""
-        beats = 0
-        while True:
-            if beats % round(HEARTBEAT_S / REMIND_S) == 0:
-                REDIS_UP.labels(self._backend.name).set(await self._fleet.beat())
-            await self._budget.restore()
-            if beats % round(RENEW_S / REMIND_S) == 0:
-                with suppress(RedisAway):
-                    await self._budget.keep()
-            beats += 1
-            await asyncio.sleep(REMIND_S)
+        """Tell that this worker lives, and keep Redis and its own view of it fresh, until cancelled."""
+        await asyncio.gather(
+            every(HEARTBEAT_S, self._beat),
+            every(self._parts.budget.remind_s, self._parts.budget.remind),
+            every(REPEATS_S, self._parts.repeats.remind),
+            every(RENEW_S, self._keep),
+            every(EXCHANGE_S, self._learn),
+        )
+
+    async def _beat(self) -> None:
+        self._fleet.own = self._planner.outlook()
+        REDIS_UP.labels(self._backend.name).set(await self._fleet.beat())
+
+    async def _learn(self) -> None:
+        await self._parts.learned.exchange()
+
+    async def _keep(self) -> None:
+        with suppress(RedisAway):
+            await self._parts.budget.keep()
 
 
 def _understood(message: DeliveredMessage) -> Call:

@@ -15,33 +15,33 @@ from optimizer_workers.moving import CLEARLY_MS, better_station
 EVERYBODY = frozenset("abc")
 
 
-def call(hop=0, attempts=0, failed=(), names="abc"):
+def call(hop=0, failed=(), names="abc"):
     """A call on the route a, b, c."""
     route = tuple(Hop(name, "m") for name in names)
     waiter = Waiter("id", "to", 0, "agent", "tenant")
-    return Call(1, "f", 1, 1, waiter, {}, route, hop=hop, attempts=attempts, failed=failed)
+    return Call(1, "f", 1, 1, waiter, {}, route, hop=hop, failed=failed)
 
 
 @pytest.mark.parametrize(
-    ("hop", "attempts", "here", "ready", "alive", "station"),
+    ("hop", "failed", "here", "ready", "alive", "station"),
     [
-        (0, 0, 5_000, {}, EVERYBODY, 1),
-        (0, 0, 5_000, {"b": 9_000}, EVERYBODY, 2),
-        (0, 0, 5_000, {"b": 9_000, "c": 4_500}, EVERYBODY, None),
-        (0, 0, 5_000, {"b": 4_000, "c": 9_000}, EVERYBODY, 1),
-        (0, 0, 5_000, {"b": 4_001, "c": 9_000}, EVERYBODY, None),
-        (0, 0, 1_999, {}, EVERYBODY, None),
-        (0, 0, 5_000, {}, frozenset("ac"), 2),
-        (0, 0, 5_000, {}, None, None),
-        (2, 0, 5_000, {}, EVERYBODY, 0),
-        (2, 1, 5_000, {}, EVERYBODY, None),
-        (1, 1, 5_000, {}, EVERYBODY, 2),
+        (0, "", 5_000, {}, EVERYBODY, 1),
+        (0, "", 5_000, {"b": 9_000}, EVERYBODY, 2),
+        (0, "", 5_000, {"b": 9_000, "c": 4_500}, EVERYBODY, None),
+        (0, "", 5_000, {"b": 4_000, "c": 9_000}, EVERYBODY, 1),
+        (0, "", 5_000, {"b": 4_001, "c": 9_000}, EVERYBODY, None),
+        (0, "", 1_999, {}, EVERYBODY, None),
+        (0, "", 5_000, {}, frozenset("ac"), 2),
+        (0, "", 5_000, {}, None, None),
+        (2, "", 5_000, {}, EVERYBODY, 0),
+        (2, "a", 5_000, {}, EVERYBODY, 1),
+        (2, "ab", 5_000, {}, EVERYBODY, None),
     ],
 )
-def test_where_to(hop, attempts, here, ready, alive, station):
-    """To the live backend that is ready clearly sooner; back along the route only if it was never called."""
+def test_where_to(hop, failed, here, ready, alive, station):
+    """To the live backend that is ready clearly sooner, also back along the route, but not to one that failed it."""
     moved = better_station(
-        call(hop, attempts),
+        call(hop, tuple(failed)),
         here_start_ms=here,
         ready_ms=lambda backend: ready.get(backend, 0),
         alive=alive,

@@ -10,8 +10,10 @@ from optimizer_backends.prices import Prices
 from optimizer_backends.result import CallResult
 from optimizer_config.model import Backend
 from optimizer_state.budget import Grant
+from optimizer_state.estimates import Estimates
 from optimizer_wire.codec import MAX_BODY_BYTES, encode
 from optimizer_wire.messages import NO_RESULT, VERSION, Call, Hop, Reply, Usage, Waiter
+from optimizer_workers.estimate import Estimator
 from optimizer_workers.job import Job
 from optimizer_workers.upstream import MAX_RESULT_BYTES, Upstream, answer_of
 
@@ -26,21 +28,30 @@ class Client:
         self.result = result
         self.timeouts = []
 
-    async def call(self, op, model, params, timeout_s):
+    async def call(self, op, model, params, timeout_s, on_written=None):
         self.timeouts.append(timeout_s)
         if self.result is None:
             await asyncio.Event().wait()
         return self.result
 
 
-class Budget:
-    """Notes what is settled."""
+class Allowance:
+    """Notes what is settled and blocked, in order."""
 
     def __init__(self):
         self.settled = []
+        self.blocked = []
 
-    async def settle(self, grant, *, written_ago_ms):
-        self.settled.append((grant, written_ago_ms))
+    def written(self, grant):
+        pass
+
+    async def settle(self, grant, settled):
+        self.settled.append((grant, settled))
+
+    async def block(self, grant, block):
+        assert not self.settled
+        self.blocked.append(block)
+        return 1.0
 
 
 class Flights:
@@ -53,9 +64,11 @@ class Flights:
         return self.says
 
 
-def upstream(client, budget=None, flights=None, **fields):
+def upstream(client, allowance=None, flights=None, **fields):
     backend = Backend("b", "openai", "http://x", ("m",), **{"timeout_s": 50.0, **fields})
-    return Upstream(backend, client, Prices(None), budget or Budget(), flights or Flights())
+    prices = Prices(None)
+    estimator = Estimator(backend, prices, Estimates(("m",)))
+    return Upstream(backend, client, prices, allowance or Allowance(), estimator, flights or Flights())
 
 
 def job(*route, attempts=0):
@@ -108,38 +121,38 @@ async def test_answer_that_no_reply_can_carry(size, ok):
 async def test_settled_once(outcome):
     """A call that was written is settled once, with how long ago it was written; one that was not, as unused."""
     for written_at, used in ((0.0, True), (None, False)):
-        budget = Budget()
+        allowance = Allowance()
         result = CallResult(outcome, body={"choices": []}, written_at=written_at)
-        await upstream(Client(result), budget).call(job(), GRANT, fly=True, left_s=10.0)
+        await upstream(Client(result), allowance).call(job(), GRANT, fly=True, left_s=10.0)
 
-        ((grant, ago_ms),) = budget.settled
+        ((grant, settled),) = allowance.settled
         assert grant is GRANT
-        assert (ago_ms is not None) is used
+        assert (settled.written_ago_ms is not None) is used
 
 
 async def test_cancelled_by_a_stopping_process():
     """A call that a stopping process cancels is settled as used, and the cancellation goes on."""
-    budget = Budget()
-    calling = asyncio.ensure_future(upstream(Client(), budget).call(job(), GRANT, fly=True, left_s=10.0))
+    allowance = Allowance()
+    calling = asyncio.ensure_future(upstream(Client(), allowance).call(job(), GRANT, fly=True, left_s=10.0))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
 
-    ((_, ago_ms),) = budget.settled
-    assert ago_ms >= 0
+    ((_, settled),) = allowance.settled
+    assert settled.written_ago_ms >= 0
 
 
 async def test_nobody_waits(monkeypatch):
     """A call that nobody waits for any more is given up at the next renewal, and settled as used."""
     monkeypatch.setattr("optimizer_workers.upstream.RENEW_S", 0.01)
-    budget = Budget()
-    finding = await upstream(Client(), budget, Flights("nobody")).call(job(), GRANT, fly=True, left_s=10.0)
+    allowance = Allowance()
+    finding = await upstream(Client(), allowance, Flights("nobody")).call(job(), GRANT, fly=True, left_s=10.0)
 
     assert finding.abandoned
     assert finding.result.outcome is Outcome.cancelled
-    assert len(budget.settled) == 1
+    assert len(allowance.settled) == 1
 
 
 @pytest.mark.parametrize(
@@ -149,9 +162,8 @@ async def test_nobody_waits(monkeypatch):
         (1, True, 10.0, 50.0),
         (1, False, 10.0, 10.0),
         (1, False, -1.0, 0.001),
-        # The route goes on: the next backend needs time as well, unless there is little.
-        (2, True, 40.0, 30.0),
-        (2, True, 20.0, 20.0),
+        # The route goes on: the next backend needs time as well.
+        (2, True, 40.0, 24.0),
         (2, True, 80.0, 48.0),
         (2, True, 600.0, 50.0),
     ],
@@ -163,3 +175,50 @@ async def test_time_for_a_call(route, fly, left_s, timeout_s):
     await upstream(client).call(job(*hops), GRANT, fly=fly, left_s=left_s)
 
     assert client.timeouts == [timeout_s]
+
+
+async def test_a_backend_that_is_known_to_take_long_gets_its_time():
+    """Of the time that is left a backend gets more than its share if its answers usually take longer."""
+    made = upstream(Client(answered({"choices": []})))
+    made.latency.add(20_000.0)
+    await made.call(job(Hop("b", "m"), Hop("c", "m")), GRANT, fly=True, left_s=40.0)
+
+    assert made._client.timeouts == [30.0]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "known_ms", "health"),
+    [
+        (Outcome.answered, 0, "well"),
+        (Outcome.invalid, 0, "well"),
+        (Outcome.transient, 0, "ill"),
+        (Outcome.overloaded, 0, "ill"),
+        (Outcome.timed_out, 0, "ill"),
+        # It was given less time than its answers usually take: that is not its fault.
+        (Outcome.timed_out, 9_000, "unknown"),
+        (Outcome.throttled, 0, "unknown"),
+        (Outcome.quota_day, 0, "unknown"),
+    ],
+)
+async def test_what_an_outcome_says_of_the_backends_health(outcome, known_ms, health):
+    """Failures count for the breaker, answers of any kind against it, refusals for a rate and hurried calls not at all."""
+    allowance = Allowance()
+    made = upstream(Client(CallResult(outcome, body={"choices": []}, written_at=0.0)), allowance)
+    if known_ms:
+        made.latency.add(known_ms)
+    await made.call(job(), GRANT, fly=False, left_s=10.0)
+
+    ((_, settled),) = allowance.settled
+    assert settled.health == health
+
+
+async def test_refusals_block_before_they_are_settled():
+    """Between a refusal and its settlement no other call may start, so the block comes first."""
+    allowance = Allowance()
+    result = CallResult(Outcome.throttled, 429, retry_after_s=3.0, written_at=0.0)
+    finding = await upstream(Client(result), allowance).call(job(), GRANT, fly=True, left_s=10.0)
+
+    assert [block.for_s for block in allowance.blocked] == [3.0]
+    assert finding.blocked_s == 1.0
+    ((_, settled),) = allowance.settled
+    assert settled.used.of("tokens") == 0

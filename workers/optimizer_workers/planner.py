@@ -1,0 +1,195 @@
+"""What a worker expects of the calls it holds: when each can start, which of them miss their deadline, and what to tell
+the others of it. No I/O.
+
+It learns from refusals: a limit that is used up blocks the calls of one model (a lane), everything else all of them.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from optimizer_config.amounts import Amounts
+from optimizer_config.model import Backend, Limit
+from optimizer_state.budget import Budget, Wait
+from optimizer_state.presence import Outlook
+from optimizer_workers.forecast import Line, Supply, per_call_ms
+from optimizer_workers.job import Job
+from optimizer_workers.latency import Latency
+from optimizer_workers.scheduler import Scheduler
+
+LONGEST_LOOK_MS = 1_000
+PLAN_EVERY_MS = 200
+# Held behind others for longer than this, while nobody knows how long calls take here.
+HELD_TOO_LONG_MS = 2_000
+# These pass with the next call that ends, or are over in a moment.
+PASSING = frozenset({"concurrency", "restored"})
+# Operators may end a pause at any time, and a share or a worker's own part of a limit may grow.
+UNSURE = frozenset({*PASSING, "paused", "share", "own share"})
+# How long a pause lasts nobody knows: long enough for others to be better.
+PAUSED_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    wait: Wait
+    at_ms: int
+
+    @property
+    def until_ms(self) -> int:
+        return self.at_ms + (PAUSED_MS if self.wait.limit == "paused" else self.wait.ms)
+
+
+class Planner:
+    """Plans for what one worker holds."""
+
+    def __init__(self, backend: Backend, scheduler: Scheduler, latency: Latency, budget: Budget) -> None:
+        self._limits = {limit.name: limit for limit in backend.limits}
+        self._models = backend.models
+        self._concurrency = backend.concurrency
+        self._scheduler = scheduler
+        self._latency = latency
+        self._budget = budget
+        self._refused: dict[str, _Refusal] = {}
+        self._tail_ms: dict[str, int] = {}
+        self._planned_ms = 0
+        # What the last call that could not start would have used.
+        self._usual = Amounts()
+
+    def refused(self, job: Job, wait: Wait, now_ms: int) -> None:
+        """There was no budget for a call: pass over those that cannot start either."""
+        model, self._usual = job.hop.model, job.amounts
+        lanes = {model} if self._is_limit(wait) else {model, *self._models}
+        for lane in lanes:
+            self._refused[lane] = _Refusal(wait, now_ms)
+            self._scheduler.block_lane(lane, now_ms + max(1, min(wait.ms, LONGEST_LOOK_MS)))
+
+    def granted(self, model: str) -> None:
+        """A call of this model may start."""
+        self._refused.pop(model, None)
+        self._tail_ms.pop(model, None)
+
+    def freed(self) -> None:
+        """A call has ended: a place is free, and it may not have used all the tokens that were reserved for it."""
+        for lane, refusal in self._refused.items():
+            limit = self._limits.get(refusal.wait.limit)
+            if refusal.wait.limit == "concurrency" or (limit is not None and limit.dimension != "requests"):
+                self._scheduler.block_lane(lane, 0)
+
+    def due(self, now_ms: int) -> bool:
+        """Whether the last plan is old enough for a new one."""
+        return now_ms - self._planned_ms >= PLAN_EVERY_MS
+
+    def ready_ms(self, model: str) -> int:
+        """When a call of this model that comes now is expected to start; 0 for at once."""
+        return self._tail_ms.get(model, 0)
+
+    def hopeless(self, job: Job, now_ms: int) -> bool:
+        """Whether a call that starts now surely ends after its deadline."""
+        return job.deadline_ms - now_ms < self._latency.least_ms
+
+    def plan(self, now_ms: int, move: Callable[[Job, int], bool], tell: Callable[[Job, str], None]) -> None:
+        """Look at all held calls in the order of service.
+
+        `move(job, start_ms)` takes a call that is served clearly sooner elsewhere, and says whether it did; `tell(job,
+        reason)` one that surely misses its deadline. What leaves lets those behind it start sooner.
+        """
+        self._planned_ms = now_ms
+        lanes: dict[str, list[Job]] = defaultdict(list)
+        for job in self._scheduler.in_order(now_ms):
+            if not job.look_first:
+                lanes[job.hop.model].append(job)
+        self._tail_ms.clear()
+        for model, jobs in lanes.items():
+            self._tail_ms[model] = now_ms + self._plan_lane(model, jobs, now_ms, move, tell)
+
+    def _plan_lane(
+        self,
+        model: str,
+        jobs: list[Job],
+        now_ms: int,
+        move: Callable[[Job, int], bool],
+        tell: Callable[[Job, str], None],
+    ) -> int:
+        """Returns in how many ms a call that comes now would start."""
+        refusal = self._refused.get(model)
+        reason = "concurrency" if refusal is None else refusal.wait.limit
+        limit = self._limits.get(reason)
+        supply, least_ms = self._supply(refusal, limit, jobs, now_ms), self._latency.least_ms
+        expected = Line.expected(supply, self._budget.workers_seen)
+        sure = Line.earliest(replace(supply, call_ms=least_ms))
+        # An estimate of tokens is what nine calls of ten do not exceed; surely they use a part of it.
+        part = 1 if limit is None or limit.dimension == "requests" else 2
+        cost = 1
+        for job in jobs:
+            cost = 1 if limit is None else max(1, job.amounts.of(limit.dimension))
+            if move(job, now_ms + expected.start_ms(cost)):
+                continue
+            if reason not in UNSURE and now_ms + sure.start_ms(cost // part) + least_ms > job.deadline_ms:
+                tell(job, reason)
+                continue
+            expected.start(cost)
+            sure.start(cost // part)
+        return expected.start_ms(cost)
+
+    def _supply(self, refusal: _Refusal | None, limit: Limit | None, jobs: list[Job], now_ms: int) -> Supply:
+        """What the backend gives from now on, as far as one refusal tells."""
+        usual_ms = self._latency.median_ms
+        supply = Supply(concurrency=self._concurrency, call_ms=usual_ms)
+        if refusal is None or refusal.wait.limit in PASSING:
+            # All places are taken, by calls that are half done.
+            return replace(supply, closed_ms=usual_ms // 2 or self._held_too_long_ms(jobs, now_ms))
+        if limit is None:
+            return replace(supply, closed_ms=max(0, refusal.until_ms - now_ms))
+        age_ms = now_ms - refusal.at_ms
+        frees = tuple((max(0, in_ms - age_ms), amount) for in_ms, amount in refusal.wait.frees)
+        level = self._budget.fleet_view.levels.get(limit.name)
+        return replace(
+            supply,
+            count=limit.count if level is None else level.count,
+            window_ms=round(limit.per_s * 1000),
+            frees=frees,
+            reset_in_ms=max((in_ms for in_ms, _ in frees), default=0) if limit.reset else None,
+        )
+
+    @staticmethod
+    def _held_too_long_ms(jobs: list[Job], now_ms: int) -> int:
+        oldest_ms = min(job.held_since_ms for job in jobs)
+        return HELD_TOO_LONG_MS if now_ms - oldest_ms > HELD_TOO_LONG_MS else 0
+
+    def outlook(self) -> Outlook:
+        """How soon a call that comes now can start, for the other processes."""
+        lanes = [lane for lane in {*self._refused, *self._tail_ms} if not self._narrow(lane)]
+        if not lanes:
+            return Outlook(0)
+        last = max(lanes, key=self._lane_ready_ms)
+        refusal = self._refused.get(last)
+        reason = "concurrency" if refusal is None else refusal.wait.limit
+        shut_ms = refusal.until_ms if refusal is not None and self._sure(reason) else 0
+        return Outlook(self._lane_ready_ms(last), self._per_call_ms(reason), reason, shut_ms=shut_ms)
+
+    def _lane_ready_ms(self, lane: str) -> int:
+        refusal = self._refused.get(lane)
+        return max(self._tail_ms.get(lane, 0), 0 if refusal is None else refusal.until_ms)
+
+    def _narrow(self, lane: str) -> bool:
+        """Whether this lane waits for a limit of some models only, which says nothing about calls of others."""
+        refusal = self._refused.get(lane)
+        limit = None if refusal is None else self._limits.get(refusal.wait.limit)
+        return limit is not None and bool(limit.models)
+
+    def _sure(self, reason: str) -> bool:
+        """Whether nothing at all starts before that: a small call may still fit into what is left of the tokens."""
+        limit = self._limits.get(reason)
+        return reason not in UNSURE if limit is None else limit.dimension == "requests"
+
+    def _per_call_ms(self, reason: str) -> int:
+        """How long each further call takes here, in whichever worker."""
+        limit = self._limits.get(reason)
+        supply = Supply(concurrency=self._concurrency, call_ms=self._latency.median_ms)
+        if limit is not None:
+            supply = replace(supply, count=limit.count, window_ms=round(limit.per_s * 1000))
+        cost = self._usual.of(limit.dimension) if limit is not None else 1
+        return per_call_ms(cost, supply, 1)
+
+    def _is_limit(self, wait: Wait) -> bool:
+        return wait.limit in self._limits
