@@ -64,12 +64,12 @@ def _amount(limit: LimitLevel, number: int) -> str:
 
 def changes(levels: Levels) -> list[str]:
     """What operators set, a line for each count."""
-    return [f"set: {row.name} {row.count} instead of {row.configured}" for row in rows_of(levels) if row.is_set]
+    return [f"{row.name} {row.count} instead of {row.configured}" for row in rows_of(levels) if row.is_set]
 
 
 def estimates(levels: Levels) -> list[str]:
     """What was learned of each model, a line for each."""
-    return [f"learned: {model}, {_learned(lesson)}" for model, lesson in levels.learned.items()]
+    return [f"{model}: {_learned(lesson)}" for model, lesson in levels.learned.items()]
 
 
 def _learned(lesson: Lesson) -> str:

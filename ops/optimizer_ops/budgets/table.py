@@ -33,8 +33,8 @@ def table(all_levels: Sequence[Levels], width: int) -> RenderableType:
         parts += [
             _heading(levels, inner),
             _limits(rows_of(levels), names, inner),
-            *(_note(words, "magenta") for words in changes(levels)),
-            *(_note(words, _DIM) for words in estimates(levels)),
+            *(_note(f"set: {words}", "magenta") for words in changes(levels)),
+            *(_note(f"≈ {words}", _DIM) for words in estimates(levels)),
             Text(),
         ]
     return Padding(Group(*parts[:-1]), (0, 1))

@@ -94,7 +94,8 @@ def test_estimates_are_told_by_model():
     """What was learned of a model is told in tokens an answer and a character."""
     text = drawn(levels(RPM, learned={"llama": lesson(9)}))
 
-    assert "learned: llama, 20 tokens an answer (90 % below 23), 0.40 a character, $0.00050 a call" in text
+    assert "≈ llama: 20 tokens an answer (90 % below 23), 0.40 a character, $0.00050 a call" in text
+    assert "groq  learned: llama: 20 tokens" in plain([levels(RPM, learned={"llama": lesson(9)})])
 
 
 def test_plain_rows_can_be_cut_by_words():
