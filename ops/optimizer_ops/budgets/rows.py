@@ -93,5 +93,10 @@ def plain(all_levels: Sequence[Levels]) -> str:
             lines.append((levels.backend, row.name, *numbers, row.frees, state))
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS) - 1)]
     rows = ["  ".join([*map(str.ljust, line, widths), line[-1]]) for line in lines]
-    notes = [f"{levels.backend}  {line}" for levels in all_levels for line in (*changes(levels), *estimates(levels))]
+    notes = [
+        f"{levels.backend}  {word}: {line}"
+        for levels in all_levels
+        for word, lines in (("set", changes(levels)), ("learned", estimates(levels)))
+        for line in lines
+    ]
     return "\n".join([*rows, *notes])
