@@ -4,29 +4,28 @@ Reserve before a call, say when its request is written, settle after it.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from optimizer_config.model import Backend
 from optimizer_state.alone import Alone
 from optimizer_state.arrivals import Arrivals
-from optimizer_state.budget_steps import Ending, Stops, matching, reserve_step, settle_step
+from optimizer_state.budget_steps import Ending, matching, reserve_step, settle_step
 from optimizer_state.fleet_view import FleetView, Level, Look, look_of
 from optimizer_state.grants import Ask, BreakerChange, Grant, Settled, Wait
-from optimizer_state.store import NotSent, RedisAway, Step, Store
+from optimizer_state.store import RedisAway, Step, Store
+from optimizer_state.teller import LEASE_MS, Teller
 from optimizer_state.untold import Untold
 from optimizer_state.windows import amounts_by_window, shortest_ms, windows_of
 
 __all__ = ["Ask", "BreakerChange", "Budget", "FleetView", "Grant", "Level", "Settled", "Wait"]
 
-LEASE_MS = 30_000
-# Every worker looks so often whether Redis still knows what it used, and more often where windows are short; the first
-# to speak after a loss of Redis' memory (or ever) waits a little longer than that for the others.
+# Every worker looks so often whether Redis still knows what it used, and more often where windows are short.
 REMIND_S = 0.25
 LEAST_REMIND_S = 0.05
 REMINDS_PER_WINDOW = 10
-RESTORE_GRACE_MS = 600
-TELLINGS = 3
 
 
 class Budget:
@@ -42,9 +41,9 @@ class Budget:
         self._untold = Untold(self._windows)
         self._look: Look | None = None
         self._flying = Arrivals(self._shortest_ms)
-        self._restoring = asyncio.Lock()
-        self.workers_seen = 1
         self._key = f"{store.prefix}:{{backend:{backend.name}}}"
+        self._teller = Teller(self._run, self._now_ms, self._key, worker, backend.breaker, self._alone, self._untold)
+        self.workers_seen = 1
 
     @property
     def remind_s(self) -> float:
@@ -69,6 +68,12 @@ class Budget:
     def _now_ms(self) -> int:
         return self._store.clock.now_ms()
 
+    async def _run(self, steps: Sequence[Step]) -> list[list[Any]]:
+        return await self._store.run(steps)
+
+    async def _tell(self, *, only_if_needed: bool = False) -> None:
+        await self._teller.tell(self._look.settings if self._look else {}, only_if_needed=only_if_needed)
+
     # ── one call ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def reserve(self, ask: Ask) -> Grant | Wait:
@@ -83,7 +88,7 @@ class Budget:
                     raise
         else:
             with suppress(RedisAway):
-                await self._restore(only_if_needed=True)
+                await self._tell(only_if_needed=True)
                 return Wait(1, "restored")
         return self._reserve_alone(ask)
 
@@ -98,10 +103,10 @@ class Budget:
             worker=self._worker,
             concurrency=self._backend.concurrency,
         )
-        verdict, *rest = (await self._store.run([step]))[0]
+        verdict, *rest = (await self._run([step]))[0]
         if verdict == b"unknown":
             self._untold.must_tell = True
-            await self._restore(only_if_needed=True)
+            await self._tell(only_if_needed=True)
             return Wait(1, "restored")
         if verdict == b"wait":
             ms, limit, *frees = rest
@@ -160,7 +165,7 @@ class Budget:
         ending = Ending(settled.written_ago_ms, health=settled.health)
         said = matching((w for w in self._windows if w.holds_for(grant.model)), settled.remaining)
         step = settle_step(self._key, grant.reservation, ending, self._backend.breaker, used, said)
-        _, found, state, failures, for_ms = (await self._store.run([step]))[0]
+        _, found, state, failures, for_ms = (await self._run([step]))[0]
         return found == 1, BreakerChange(state.decode(), failures, for_ms) if state else None
 
     async def block(self, for_s: float, reason: str) -> None:
@@ -171,7 +176,7 @@ class Budget:
         until_ms = self._now_ms() + round(for_s * 1000)
         self._alone.block(until_ms, reason)
         try:
-            await self._store.run([Step("block", self._key, (round(for_s * 1000), reason))])
+            await self._run([Step("block", self._key, (round(for_s * 1000), reason))])
         except RedisAway:
             self._alone.share.throttled(self._now_ms())
             self._untold.block, self._untold.must_tell = (until_ms, reason), True
@@ -184,12 +189,12 @@ class Budget:
         :raises RedisAway: if Redis is away.
         """
         if self._flying:
-            await self._store.run([Step("keep", self._key, (LEASE_MS, *self._flying))])
+            await self._run([Step("keep", self._key, (LEASE_MS, *self._flying))])
 
     async def remind(self) -> None:
         """Tell Redis what it does not know, and look at what the whole fleet uses. Never raises."""
         with suppress(RedisAway):
-            await self._restore(only_if_needed=True)
+            await self._tell(only_if_needed=True)
             await self._look_at_redis()
 
     async def _look_at_redis(self) -> None:
@@ -201,14 +206,14 @@ class Budget:
         if arriving:
             words = [word for name, written_ms in arriving.items() for word in (name, now_ms - written_ms)]
             steps.insert(0, Step("arrive", self._key, words))
-        reply = (await self._store.run(steps))[-1]
+        reply = (await self._run(steps))[-1]
         for name, written_ms in arriving.items():
             self._flying.told(name)
             self._untold.arrive(name, written_ms)
         look = look_of(reply, self._windows, self._backend.concurrency)
         if not look.known:
             self._untold.must_tell = True
-            await self._restore(only_if_needed=True)
+            await self._tell(only_if_needed=True)
         elif not self._untold.must_tell:
             self._look = look
             self._alone.learn(look)
@@ -216,44 +221,8 @@ class Budget:
     async def restore(self) -> bool:
         """Make sure that Redis knows this worker and what it used, and look at it; False if Redis is away."""
         try:
-            await self._restore()
+            await self._tell()
             await self._look_at_redis()
         except RedisAway:
             return False
-        return True
-
-    async def _restore(self, *, only_if_needed: bool = False) -> None:
-        async with self._restoring:
-            # A telling that may have been lost is repeated as it was; what came up since is told after it.
-            for _ in range(TELLINGS):
-                if self._untold.must_tell or not only_if_needed:
-                    only_if_needed = await self._tell()
-
-    async def _tell(self) -> bool:
-        now_ms, alone = self._now_ms(), self._alone
-        block = self._untold.block
-        stops = Stops(
-            alone.blocked_until_ms,
-            alone.blocked_reason,
-            alone.breaker.open_until_ms or 0,
-            self._look.settings if self._look else {},
-        )
-        telling, repeated = self._untold.telling(stops, now_ms)
-        endings = self._untold.endings(telling, now_ms)
-        steps = [telling.step(self._key, self._worker, lease_ms=LEASE_MS, grace_ms=RESTORE_GRACE_MS, repeated=repeated)]
-        steps += [settle_step(self._key, name, ending, self._backend.breaker) for name, ending in endings.items()]
-        if block and block[0] > now_ms:
-            steps.append(Step("block", self._key, (block[0] - now_ms, block[1])))
-        try:
-            reply = await self._store.run(steps)
-        except NotSent:
-            if not repeated:
-                self._untold.withdraw()
-            raise
-        if reply[0][0] == b"forgotten":
-            self._untold.withdraw()
-            return False
-        if self._untold.block is block:
-            self._untold.block = None
-        self._untold.confirmed(telling, endings, self._now_ms())
         return True

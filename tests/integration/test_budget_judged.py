@@ -10,7 +10,6 @@ from tests.support.budgets import backend, key_of
 from tests.support.judge import max_concurrency, max_in_window, max_weight_in_window
 
 from optimizer_config.model import Limit
-from optimizer_state import budget as budget_module
 from optimizer_state.amounts import Amounts
 from optimizer_state.budget import Ask, Budget, Grant, Settled
 from optimizer_state.store import Store
@@ -159,7 +158,7 @@ async def test_a_minute_is_used_to_the_full(redis_url, prefix):
 
 async def test_a_worker_that_dies(redis_url, prefix, monkeypatch):
     """Calls of a dead worker count until their leases run out and a window longer, then their places are free."""
-    monkeypatch.setattr(budget_module, "LEASE_MS", 300)
+    monkeypatch.setattr("optimizer_state.budget.LEASE_MS", 300)
     limit = Limit("rps", "requests", 3, 0.5)
     store = Store(redis_url, prefix)
     await store.synchronise_clock()

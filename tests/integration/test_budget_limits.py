@@ -222,6 +222,15 @@ async def test_headers_never_raise_what_is_left(store):
     await refused(budget, "f")
 
 
+async def test_headers_from_before_others_were_reserved(store):
+    """What a backend said before it saw the calls that were reserved meanwhile gives nothing of theirs back."""
+    budget = await worker(store, RPM)
+    grants = [await granted(budget, name) for name in "abcde"]
+    await budget.settle(grants[0], Settled(1, remaining=[Remaining("requests", 60.0, 3)]))
+
+    await refused(budget, "f")
+
+
 async def test_headers_of_calls_that_ran_together(store):
     """What was reserved after a call is not taken off twice, whether its headers have seen it or not."""
     budget = await worker(store, RPM)
