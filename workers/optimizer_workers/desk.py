@@ -8,6 +8,7 @@ from optimizer_state.budget import Grant, Wait
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import RENEW_S, Flights
 from optimizer_state.store import RedisAway
+from optimizer_state.turns import Turns
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
@@ -25,19 +26,31 @@ class Desk:
     """Serves the jobs of one worker."""
 
     def __init__(
-        self, link: Link, scheduler: Scheduler, fleet: Fleet, allowance: Allowance, flights: Flights, clock: FleetClock
+        self,
+        link: Link,
+        scheduler: Scheduler,
+        fleet: Fleet,
+        allowance: Allowance,
+        flights: Flights,
+        turns: Turns,
+        clock: FleetClock,
     ) -> None:
         self._link = link
         self._fleet = fleet
         self._scheduler = scheduler
         self._allowance = allowance
         self._flights = flights
+        self._turns = turns
         self._clock = clock
 
     @property
     def outbox(self) -> Outbox:
         """Where to speak now; raises `BrokerUnavailable` if there is no connection."""
         return self._link.outbox
+
+    async def end_turn(self, job: Job) -> None:
+        """The job has ended for good: the next request of its ordering key may run."""
+        await self._turns.end(job.call)
 
     async def ack(self, job: Job) -> None:
         """The job is done."""

@@ -21,7 +21,7 @@ from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Answer, Begun, Completed, Flights
 from optimizer_state.store import RedisAway
 from optimizer_wire.errors import CODES, DeadlineExceeded, InternalError, OptimizerError
-from optimizer_wire.messages import Source, Waiter
+from optimizer_wire.messages import Source
 from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.desk import Desk
 from optimizer_workers.job import Job
@@ -68,6 +68,8 @@ class Execution:
 
     async def _not_run(self, job: Job, begun: Begun) -> None:
         """There is nothing to call: it has been answered, somebody else runs it, or nobody waits any more."""
+        if begun.verdict in {"answered", "hit", "nobody"}:
+            await self._desk.end_turn(job)
         match begun.verdict:
             case "busy":
                 self._desk.hold(job, begun.busy_ms)
@@ -115,6 +117,7 @@ class Execution:
             finding = await self._upstream.call(job, grant, fly=fly, left_s=self._left_s(job))
             await self._tell_consequences(job, finding)
             if finding.abandoned:
+                await self._desk.end_turn(job)
                 await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
                 await self._desk.ack(job)
                 return
@@ -260,13 +263,13 @@ class Execution:
         await self._desk.reject(job)
 
     async def _complete(self, job: Job, answer: Answer, ttl_ms: int, *, fly: bool) -> Completed:
-        alone: tuple[Waiter, ...] = (job.call.waiter,)
-        if not fly:
-            return Completed(mine=True, waiters=alone)
-        try:
-            return await self._flights.complete(job.call, job.owner, answer, store_ttl_ms=ttl_ms)
-        except RedisAway:
-            return Completed(mine=True, waiters=alone)
+        ended = Completed(mine=True, waiters=(job.call.waiter,))
+        if fly:
+            with suppress(RedisAway):
+                ended = await self._flights.complete(job.call, job.owner, answer, store_ttl_ms=ttl_ms)
+        if ended.mine:
+            await self._desk.end_turn(job)
+        return ended
 
     def _left_s(self, job: Job) -> float:
         return (job.deadline_ms - self._clock.now_ms()) / 1000

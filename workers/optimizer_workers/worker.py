@@ -14,6 +14,7 @@ from optimizer_state.flights import RENEW_S, Flights
 from optimizer_state.learned import EXCHANGE_S, Learned
 from optimizer_state.presence import HEARTBEAT_S, Presence
 from optimizer_state.store import RedisAway, Store
+from optimizer_state.turns import Turns
 from optimizer_wire import events
 from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
 from optimizer_wire.errors import InvalidRequest, OptimizerError
@@ -72,7 +73,7 @@ class Worker:
         self._reporter = Reporter(self._backend.name, f"worker/{self._backend.name}/{instance}")
         self._planner = Planner(self._backend, self._scheduler, parts.upstream.latency, parts.budget)
         flights = Flights(store)
-        desk = Desk(self._link, self._scheduler, self._fleet, parts.allowance, flights, store.clock)
+        desk = Desk(self._link, self._scheduler, self._fleet, parts.allowance, flights, Turns(store), store.clock)
         execution = Execution(desk, flights, parts.upstream, parts.repeats, self._reporter, store.clock)
         mover = Mover(self._scheduler, self._link, self._fleet, self._reporter, store.clock, log)
         self._pump = Pump(
