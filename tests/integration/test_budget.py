@@ -86,7 +86,7 @@ async def test_window_slides(store):
     await budget.settle(grant, Settled(0))
     wait = await budget.reserve(Ask("second"))
     assert isinstance(wait, Wait)
-    assert wait.ms > 600
+    assert 500 < wait.ms <= 610
 
     await asyncio.sleep(wait.ms / 1000 + 0.02)
 
