@@ -137,8 +137,7 @@ class Lines:
         ranked: list[tuple[int, int, Waiting]] = []
         for line in self._lines.values():
             if line.asks_at_ms <= now_ms:
-                undecided = (one for one in line.members if not one.decision.done())
-                ranked += [(rank, line.served, one) for rank, one in enumerate(islice(undecided, ABREAST))]
+                ranked += [(rank, line.served, one) for rank, one in enumerate(islice(_askers(line), ABREAST))]
         return [waiting for *_, waiting in sorted(ranked, key=lambda each: each[:2])]
 
     def hold(self, waiting: Waiting, held: Held, now_ms: int) -> None:
@@ -146,6 +145,10 @@ class Lines:
         line = self._line(waiting)
         line.asks_at_ms = now_ms + max(SHORTEST_MS, min(held.ms, LONGEST_MS))
         line.reason = held.reason
+
+    def on_hold(self, waiting: Waiting, now_ms: int) -> bool:
+        """Whether a request was told to wait, and will not ask again yet."""
+        return self._line(waiting).asks_at_ms > now_ms
 
     def advance(self, waiting: Waiting) -> bool:
         """A request passed what it stands before; True if that was the last."""
@@ -161,10 +164,12 @@ class Lines:
 
     def reason(self, waiting: Waiting) -> str:
         """What a request waits for, in words."""
-        return self._line(waiting).reason if waiting.at < len(waiting.barriers) else "at the gate"
+        return self._line(waiting).reason
 
     def _line(self, waiting: Waiting) -> _Line:
-        return self._lines.get(_line_name(waiting)) or _Line()
+        """The line that a request stands in; one of its own if it stands in none."""
+        at_a_barrier = waiting.at < len(waiting.barriers)
+        return (self._lines.get(_line_name(waiting)) if at_a_barrier else None) or _Line()
 
     def _stand(self, waiting: Waiting) -> None:
         self._lines.setdefault(_line_name(waiting), _Line(served=self._served)).members[waiting] = None
@@ -175,6 +180,16 @@ class Lines:
             line.members.pop(waiting, None)
             if not line.members:
                 del self._lines[name]
+
+
+def _askers(line: _Line) -> Iterator[Waiting]:
+    """The undecided of a line, in order; one of each flight, for what it gets is all others' too."""
+    seen: set[tuple[str, int]] = set()
+    for waiting in line.members:
+        flight = waiting.intake.admission.fingerprint, waiting.flight
+        if not waiting.decision.done() and not (waiting.barrier.shared and waiting.flight and flight in seen):
+            seen.add(flight)
+            yield waiting
 
 
 def _name(intake: Intake) -> object:

@@ -150,6 +150,19 @@ async def test_refused_with_the_exact_time(store):
     assert await entrance.come("b1", "bert")
 
 
+async def test_joining_is_free_where_asking_too_much_is_refused(store):
+    """Many with the same question need room for one, with `over = "reject"` too; without any, each is refused."""
+    entrance = Entrance(store, "reject")
+    came = await asyncio.gather(*(entrance.come(f"b{number}", "bert", about="same") for number in range(30)))
+    assert came.count(True) == 1
+
+    began = time.monotonic()
+    others = (entrance.come(f"c{number}", "bert", about="other") for number in range(30))
+    refused = await asyncio.gather(*others, return_exceptions=True)
+    assert {type(error) for error in refused} == {QuotaExceeded}
+    assert time.monotonic() - began < 0.8
+
+
 async def test_too_long_a_wait_is_told_at_once(entrance):
     """What surely misses its deadline is not kept waiting for it."""
     began = time.monotonic()

@@ -29,8 +29,10 @@ async def lines():
     return Lines()
 
 
-def waiting(name, *barriers):
-    intake = SimpleNamespace(waiter=SimpleNamespace(id=name, reply_to="r"), admission=SimpleNamespace(fingerprint="f"))
+def waiting(name, *barriers, about=None):
+    intake = SimpleNamespace(
+        waiter=SimpleNamespace(id=name, reply_to="r"), admission=SimpleNamespace(fingerprint=about or name)
+    )
     return Waiting(intake, 1, barriers or (WALL,), asyncio.get_running_loop().create_future())
 
 
@@ -95,6 +97,30 @@ async def test_not_all_of_a_line_ask_at_once(lines):
     stand(lines, *(f"a{number}" for number in range(100)))
 
     assert names(lines.due(0)) == [f"a{number}" for number in range(ABREAST)]
+
+
+async def test_one_of_each_flight_asks(lines):
+    """Of those who wait for the same call one asks; when it goes away the next one does."""
+    for name in ("a1", "a2"):
+        lines.add(waiting(name, about="same"))
+    stand(lines, "a3")
+    first, *_ = lines
+
+    assert names(lines.due(0)) == ["a1", "a3"]
+    first.fail(RuntimeError("refused"))
+    assert names(lines.due(0)) == ["a2", "a3"]
+
+
+async def test_on_hold(lines):
+    """Who was told to wait is on hold until it may ask again; who stands nowhere is not."""
+    (one,) = stand(lines, "a1")
+    assert not lines.on_hold(one, 0)
+
+    lines.hold(one, Held(300, "for a"), 0)
+    assert lines.on_hold(one, 299)
+    assert not lines.on_hold(one, 300)
+    lines.advance(one)
+    assert not lines.on_hold(one, 0)
 
 
 async def test_without_a_line_each_asks_for_itself(lines):
