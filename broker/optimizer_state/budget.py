@@ -26,6 +26,9 @@ __all__ = ["Ask", "BreakerChange", "Budget", "FleetView", "Grant", "Level", "Set
 REMIND_S = 0.25
 LEAST_REMIND_S = 0.05
 REMINDS_PER_WINDOW = 10
+# After a refusal that does not say how long, and at most.
+FIRST_BLOCK_MS = 1_000
+LONGEST_BLOCK_MS = 60_000
 
 
 class Budget:
@@ -168,18 +171,24 @@ class Budget:
         _, found, state, failures, for_ms = (await self._run([step]))[0]
         return found == 1, BreakerChange(state.decode(), failures, for_ms) if state else None
 
-    async def block(self, for_s: float, reason: str) -> None:
+    async def block(self, for_s: float | None, reason: str, refused: str = "") -> float:
         """Let no worker start a call for a while, because the backend said so; after that one call goes first.
 
-        A call that brought the news is to be settled after this.
+        `for_s` None, it did not say how long: 1 s, doubling to 60 s with every refusal in a row. `refused` is the
+        reservation of the call that brought the news; it is to be settled after this. Returns for how many seconds.
         """
-        until_ms = self._now_ms() + round(for_s * 1000)
-        self._alone.block(until_ms, reason)
+        for_ms = -1 if for_s is None else round(for_s * 1000)
+        words = (for_ms, reason, refused, FIRST_BLOCK_MS, LONGEST_BLOCK_MS)
         try:
-            await self._run([Step("block", self._key, (round(for_s * 1000), reason))])
+            for_ms = int((await self._run([Step("block", self._key, words)]))[0][1])
+            self._alone.block(self._now_ms() + for_ms, reason)
         except RedisAway:
+            for_ms = for_ms if for_ms >= 0 else FIRST_BLOCK_MS
+            until_ms = self._now_ms() + for_ms
+            self._alone.block(until_ms, reason)
             self._alone.share.throttled(self._now_ms())
             self._untold.block, self._untold.must_tell = (until_ms, reason), True
+        return for_ms / 1000
 
     # ── in the background ────────────────────────────────────────────────────────────────────────────────────────
 

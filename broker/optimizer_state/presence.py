@@ -23,8 +23,8 @@ class Outlook:
     clock; past means now), and each further one `per_call_ms` later.
 
     `shut_ms`: until when surely no call at all starts there, however urgent; 0 if that is not sure. `reason` is what it
-    waits for: the name of a limit, or a word such as `breaker`, `blocked`, `paused`; empty for none. `told_ms` is when a
-    worker said so.
+    waits for: the name of a limit, or a word such as `breaker`, `blocked`, `paused`; empty for none. `told_ms` is when
+    a worker said so.
     """
 
     ready_ms: int

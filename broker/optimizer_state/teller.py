@@ -55,7 +55,7 @@ class Teller:
         steps = [telling.step(self._key, self._worker, lease_ms=LEASE_MS, grace_ms=RESTORE_GRACE_MS, repeated=repeated)]
         steps += [settle_step(self._key, name, ending, self._breaker) for name, ending in endings.items()]
         if block and block[0] > now_ms:
-            steps.append(Step("block", self._key, (block[0] - now_ms, block[1])))
+            steps.append(Step("block", self._key, (block[0] - now_ms, block[1], "", 0, 0)))
         try:
             reply = await self._run(steps)
         except NotSent:

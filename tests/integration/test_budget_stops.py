@@ -181,3 +181,34 @@ async def test_what_a_worker_sees(store):
     assert (before.calls, before.concurrency, before.breaker) == (1, 50, "closed")
     assert other.fleet_view.breaker == "open"
     assert other.fleet_view.breaker_until_ms > store.clock.now_ms() + 19_000
+
+
+async def test_refusals_in_a_row_block_ever_longer(store):
+    """A backend that does not say how long is left alone for 1 s, then twice as long each time the first call fails."""
+    budget = await worker(store)
+    assert await budget.block(None, "throttled", (await granted(budget, "a")).reservation) == 1.0
+    waits = []
+    for name in "bcd":
+        await end_of(store, "blocked")
+        first = await granted(budget, name)
+        waits.append(await budget.block(None, "throttled", first.reservation))
+
+    assert waits == [2.0, 4.0, 8.0]
+
+
+async def test_refusals_on_one_occasion_count_once(store):
+    """Calls that were in flight when another one was refused do not make the block longer by being refused too."""
+    budget = await worker(store)
+    grants = [await granted(budget, name) for name in "abcd"]
+    waits = [await budget.block(None, "throttled", grant.reservation) for grant in grants]
+
+    assert max(waits) <= 1.0
+
+
+async def test_what_the_backend_says_counts_once(store):
+    """What the backend itself says is believed the first time; refused again after it, it is left alone for longer."""
+    budget = await worker(store)
+    assert await budget.block(0.2, "throttled", (await granted(budget, "a")).reservation) == 0.2
+    await end_of(store, "blocked")
+
+    assert await budget.block(0.2, "throttled", (await granted(budget, "b")).reservation) == 2.0

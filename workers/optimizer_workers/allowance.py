@@ -1,8 +1,10 @@
 """What a call must have before it may start: a part of its backend's budget, and room in the fleet's share quota."""
 
+from optimizer_config.model import Dimension
 from optimizer_state.budget import Ask, BreakerChange, Budget, Grant, Settled, Wait
 from optimizer_state.share import Share
 from optimizer_wire.ids import new_id
+from optimizer_workers.estimate import Estimator
 from optimizer_workers.job import Job
 from optimizer_workers.throttle import Block
 
@@ -10,12 +12,26 @@ from optimizer_workers.throttle import Block
 class Allowance:
     """Grants calls of one backend their start. `share` is None if no backend of the fleet has a share quota."""
 
-    def __init__(self, budget: Budget, share: Share | None) -> None:
+    def __init__(self, budget: Budget, estimator: Estimator, share: Share | None) -> None:
         self.budget = budget
+        self._estimator = estimator
         self._share = share
+
+    def estimate(self, job: Job) -> None:
+        """Estimate anew what the call will use: more may have been learned since it came."""
+        call = job.call
+        job.amounts = self._estimator.amounts(call.params, call.op, job.hop.model, chars=job.chars)
+        job.cost = max(1, job.amounts.of("tokens"))
+
+    def least(self, job: Job, dimension: Dimension) -> int:
+        """What the call surely uses of a limit: what nine calls of ten do not exceed is about twice as much."""
+        if dimension == "requests":
+            return 1
+        return max(1, job.amounts.of(dimension) // 2) if self._estimator.knows(job.hop.model) else 1
 
     async def reserve(self, job: Job) -> Grant | Wait:
         """All that the call needs, or nothing and how long to wait. Never raises."""
+        self.estimate(job)
         verdict = await self.budget.reserve(Ask(new_id(), job.hop.model, job.amounts))
         if self._share is None or isinstance(verdict, Wait):
             return verdict
@@ -41,8 +57,7 @@ class Allowance:
 
     async def block(self, grant: Grant, block: Block) -> float:
         """Leave the backend alone for a while, all workers; returns for how many seconds."""
-        await self.budget.block(block.for_s or 1.0, block.reason)
-        return block.for_s or 1.0
+        return await self.budget.block(block.for_s, block.reason, grant.reservation)
 
 
 _UNSENT = Settled(written_ago_ms=None, used=None, health="unknown")

@@ -103,6 +103,10 @@ class Estimator:
         micro_usd = math.ceil((input_tokens * input_usd + output_tokens * output_usd) * 1e6)
         return Amounts(1, input_tokens, output_tokens, micro_usd)
 
+    def knows(self, model: str) -> bool:
+        """Whether enough was learned of a model's answers to go by it."""
+        return self._estimates.lesson(model).output_quantile() is not None
+
     def used(self, usage: Usage | None, cost_usd: float | None, reserved: Amounts | None = None) -> Amounts | None:
         """What an answered call counts against the limits; None if nobody knows, then the estimate stays.
 

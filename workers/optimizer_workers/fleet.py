@@ -1,6 +1,7 @@
 """What a worker knows of the others: which backends are served, and how soon each can take a call."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 from optimizer_state.budget import Budget
 from optimizer_state.outlooks import Loads
@@ -37,12 +38,17 @@ class Fleet:
         try:
             await self._store.synchronise_clock()
             await self._roster.beat(self._presence)
-            await self._roster.tell(self._presence.backend, self.own)
+            await self._roster.tell(self._presence.backend, self._told())
             self._loads.learn(await self._roster.outlooks(), self._store.clock.now_ms())
             await self._look()
         except RedisAway:
             return False
         return True
+
+    def _told(self) -> Outlook:
+        """How soon, unless an operator has taken the backend out: then nobody is to move calls there."""
+        mode = self._budget.fleet_view.mode
+        return replace(self.own, reason=mode, shut_ms=0) if mode else self.own
 
     async def alive_now(self) -> frozenset[str] | None:
         """The backends with a live worker, looked up now if Redis answers."""

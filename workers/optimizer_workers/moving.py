@@ -1,7 +1,7 @@
 """Where a call that has to wait here would be served sooner. Pure.
 
 A call moves only to a live backend of its route that takes it clearly sooner, so that two backends in the same state do
-not pass calls to and fro. Of several that are about as soon, the route's order decides. Never to a backend that failed it.
+not pass calls to and fro; never to one that failed it. Of several that are about as soon, the route's order decides.
 """
 
 from collections.abc import Callable

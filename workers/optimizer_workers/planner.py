@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 from optimizer_config.amounts import Amounts
 from optimizer_config.model import Backend, Limit
-from optimizer_state.budget import Budget, Wait
+from optimizer_state.budget import Wait
 from optimizer_state.presence import Outlook
+from optimizer_workers.allowance import Allowance
 from optimizer_workers.forecast import Line, Supply, per_call_ms
 from optimizer_workers.job import Job
 from optimizer_workers.latency import Latency
@@ -42,13 +43,14 @@ class _Refusal:
 class Planner:
     """Plans for what one worker holds."""
 
-    def __init__(self, backend: Backend, scheduler: Scheduler, latency: Latency, budget: Budget) -> None:
+    def __init__(self, backend: Backend, scheduler: Scheduler, latency: Latency, allowance: Allowance) -> None:
         self._limits = {limit.name: limit for limit in backend.limits}
         self._models = backend.models
         self._concurrency = backend.concurrency
         self._scheduler = scheduler
         self._latency = latency
-        self._budget = budget
+        self._allowance = allowance
+        self._budget = allowance.budget
         self._refused: dict[str, _Refusal] = {}
         self._tail_ms: dict[str, int] = {}
         self._planned_ms = 0
@@ -117,18 +119,19 @@ class Planner:
         supply, least_ms = self._supply(refusal, limit, jobs, now_ms), self._latency.least_ms
         expected = Line.expected(supply, self._budget.workers_seen)
         sure = Line.earliest(replace(supply, call_ms=least_ms))
-        # An estimate of tokens is what nine calls of ten do not exceed; surely they use a part of it.
-        part = 1 if limit is None or limit.dimension == "requests" else 2
-        cost = 1
+        cost = least = 1
         for job in jobs:
-            cost = 1 if limit is None else max(1, job.amounts.of(limit.dimension))
+            if limit is not None:
+                self._allowance.estimate(job)
+                cost = max(1, job.amounts.of(limit.dimension))
+                least = self._allowance.least(job, limit.dimension)
             if move(job, now_ms + expected.start_ms(cost)):
                 continue
-            if reason not in UNSURE and now_ms + sure.start_ms(cost // part) + least_ms > job.deadline_ms:
+            if reason not in UNSURE and now_ms + sure.start_ms(least) + least_ms > job.deadline_ms:
                 tell(job, reason)
                 continue
             expected.start(cost)
-            sure.start(cost // part)
+            sure.start(least)
         return expected.start_ms(cost)
 
     def _supply(self, refusal: _Refusal | None, limit: Limit | None, jobs: list[Job], now_ms: int) -> Supply:

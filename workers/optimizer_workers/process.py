@@ -84,12 +84,11 @@ def parts(
     learned = Learned(store, backend)
     estimator = Estimator(backend, prices, learned.estimates)
     shared = any(other.max_share is not None for other in config.backends.values())
-    allowance = Allowance(budget, Share(store, backend) if shared else None)
+    allowance = Allowance(budget, estimator, Share(store, backend) if shared else None)
     return Parts(
         upstream=Upstream(backend, client, prices, allowance, estimator, Flights(store)),
         budget=budget,
         allowance=allowance,
-        estimator=estimator,
         learned=learned,
         repeats=Repeats(Retries(store, config.retries), config.waits.retry_s),
         weight=lambda agent: config.weight_of(agent[1]),

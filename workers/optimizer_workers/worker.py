@@ -23,7 +23,7 @@ from optimizer_wire.session import BrokerUnavailable, Session, delivery_of
 from optimizer_wire.topology import Names, backend_topology, shared_topology
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.desk import Desk
-from optimizer_workers.estimate import Estimator, request_chars
+from optimizer_workers.estimate import request_chars
 from optimizer_workers.execution import Execution
 from optimizer_workers.fair_queue import Agent
 from optimizer_workers.fleet import Fleet
@@ -49,7 +49,6 @@ class Parts:
     upstream: Upstream
     budget: Budget
     allowance: Allowance
-    estimator: Estimator
     learned: Learned
     repeats: Repeats
     weight: Callable[[Agent], float]
@@ -71,7 +70,7 @@ class Worker:
         self._link = Link(names, store.clock)
         self._scheduler = Scheduler(parts.weight)
         self._reporter = Reporter(self._backend.name, f"worker/{self._backend.name}/{instance}")
-        self._planner = Planner(self._backend, self._scheduler, parts.upstream.latency, parts.budget)
+        self._planner = Planner(self._backend, self._scheduler, parts.upstream.latency, parts.allowance)
         flights = Flights(store)
         desk = Desk(self._link, self._scheduler, self._fleet, parts.allowance, flights, Turns(store), store.clock)
         execution = Execution(desk, flights, parts.upstream, parts.repeats, self._reporter, store.clock)
@@ -169,8 +168,7 @@ class Worker:
     def _job(self, call: Call, tag: int, redelivered: bool, stage: int) -> Job:
         job = Job(call, tag, redelivered, stage, call.waiter.deadline_ms, look_first=redelivered)
         job.chars = request_chars(call.params)
-        job.amounts = self._parts.estimator.amounts(call.params, call.op, job.hop.model, chars=job.chars)
-        job.cost = max(1, job.amounts.of("tokens"))
+        self._parts.allowance.estimate(job)
         return job
 
     async def _misunderstood(self, tag: int, error: OptimizerError) -> None:

@@ -14,6 +14,7 @@
 --   :gate             hash, what stops all calls:
 --                       grace           until when workers tell what they used, after Redis lost its memory
 --                       blocked, reason until when no call may start, because the backend said so, and why
+--                       streak          refusals in a row, for ever longer blocks
 --                       due             1 from a block until the call that goes first after it was answered
 --                       first           the reservation of that call
 --                       open            until when the circuit breaker is open; past means half-open, missing closed

@@ -121,7 +121,7 @@ def test_one_pass_spreads(ready_ms, per_call_ms, calls, here):
         fresh.learn(again, 2_000)
         moved = better_station(
             call("abc".index(back)),
-            here_start_ms=last_ms,
+            here_start_ms=last_ms - 1,  # the margin itself is clear enough
             ready_ms=lambda backend, fresh=fresh: fresh.ready_ms(backend, 2_000),
             alive=EVERYBODY,
             now_ms=0,

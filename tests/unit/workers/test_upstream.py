@@ -201,7 +201,7 @@ async def test_a_backend_that_is_known_to_take_long_gets_its_time():
     ],
 )
 async def test_what_an_outcome_says_of_the_backends_health(outcome, known_ms, health):
-    """Failures count for the breaker, answers of any kind against it, refusals for a rate and hurried calls not at all."""
+    """Failures count for the breaker, answers of any kind against it, refusals and hurried calls not at all."""
     allowance = Allowance()
     made = upstream(Client(CallResult(outcome, body={"choices": []}, written_at=0.0)), allowance)
     if known_ms:
