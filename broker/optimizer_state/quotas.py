@@ -21,6 +21,7 @@ from optimizer_config.model import Quotas as Settings
 from optimizer_state.amounts import Amounts
 from optimizer_state.budget_steps import Ending, reserve_step, settle_step
 from optimizer_state.estimates import TOKENS_AROUND, TOKENS_PER_CHAR, UNKNOWN_OUTPUT_TOKENS
+from optimizer_state.flights import Answer
 from optimizer_state.grants import Settled
 from optimizer_state.local_quota import LocalQuota
 from optimizer_state.store import RedisAway, Step, Store
@@ -140,8 +141,14 @@ class Quotas:
             steps.append(self._learn(whose, used))
         await self._tell(steps)
 
+    async def ended(self, waiter: Waiter, answer: Answer) -> None:
+        """The flight of the request that paid has ended like this. Never raises."""
+        await self.settle(waiter, _settled(answer))
+
     async def give_back(self, waiter: Waiter) -> None:
         """The request that paid is not called after all. Never raises."""
+        if not self.concern(waiter.tenant, waiter.agent):
+            return
         await self._tell([settle_step(self._key, _reservation(waiter), Ending(), _NO_BREAKER)])
 
     async def _tell(self, steps: Sequence[Step]) -> None:
@@ -175,6 +182,16 @@ class Quotas:
 def _reservation(waiter: Waiter) -> str:
     """The same for every copy of a request."""
     return f"{waiter.tenant}/{waiter.agent}/{waiter.id}"
+
+
+def _settled(answer: Answer) -> Settled:
+    if not answer.attempts:
+        return Settled(None)
+    usage = answer.usage
+    if usage is None:
+        # What failed cost its request; what was answered without saying what it used, as much as was expected.
+        return Settled(0.0, None if answer.ok else Amounts())
+    return Settled(0.0, Amounts(1, usage.input_tokens, usage.output_tokens, round((answer.cost_usd or 0.0) * 1e6)))
 
 
 def _named(subject: str, limits: Sequence[Limit]) -> tuple[Window, ...]:

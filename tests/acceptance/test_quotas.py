@@ -5,6 +5,7 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
+import redis
 from tests.support.fleet import clients, echo
 from tests.support.judge import max_in_window
 from tests.support.stack import Stack
@@ -140,3 +141,24 @@ async def test_a_quota_that_opens_too_late(stack: Stack):
 
     assert time.monotonic() - began < 3
     assert len(sim.calls()) == 1
+
+
+async def test_tokens_of_an_agent_are_what_its_calls_used(stack: Stack):
+    """A quota in tokens is charged with what calls really used, once, and an agent that used it up has to wait."""
+    stack.extra = "[quotas]\nagent = { tpm = 2000 }\n"
+    stack.simulate("alpha", {"latency": {"base_s": 0.05}})
+    stack.start()
+    async with AsyncExitStack() as pool:
+        (client,) = await clients(stack, pool, 1)
+        replies = [await client.chat(f"question {number}", timeout=30) for number in range(3)]
+        used = sum(reply.usage.total_tokens for reply in replies)
+        with redis.Redis.from_url(stack.redis_url) as store:
+            slots = store.hgetall(f"{stack.prefix}:{{quota}}:window:agent:default/agent-0:tpm")
+        assert sum(map(int, slots.values())) == used
+
+        await asyncio.gather(*(client.chat("the same", timeout=30) for _ in range(5)))
+        with redis.Redis.from_url(stack.redis_url) as store:
+            slots = store.hgetall(f"{stack.prefix}:{{quota}}:window:agent:default/agent-0:tpm")
+            reserved = store.hlen(f"{stack.prefix}:{{quota}}:reserved")
+        assert sum(map(int, slots.values())) < 2 * used
+        assert reserved == 0

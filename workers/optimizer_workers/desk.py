@@ -6,7 +6,8 @@ from contextlib import suppress
 from optimizer_service.outbox import Outbox
 from optimizer_state.budget import Grant, Wait
 from optimizer_state.clock import FleetClock
-from optimizer_state.flights import RENEW_S, Flights
+from optimizer_state.flights import RENEW_S, Answer, Flights
+from optimizer_state.quotas import Quotas
 from optimizer_state.store import RedisAway
 from optimizer_state.turns import Turns
 from optimizer_workers.allowance import Allowance
@@ -33,6 +34,7 @@ class Desk:
         allowance: Allowance,
         flights: Flights,
         turns: Turns,
+        quotas: Quotas,
         clock: FleetClock,
     ) -> None:
         self._link = link
@@ -41,6 +43,7 @@ class Desk:
         self._allowance = allowance
         self._flights = flights
         self._turns = turns
+        self._quotas = quotas
         self._clock = clock
 
     @property
@@ -51,6 +54,14 @@ class Desk:
     async def end_turn(self, job: Job) -> None:
         """The job has ended for good: the next request of its ordering key may run."""
         await self._turns.end(job.call)
+
+    async def settle_quota(self, job: Job, answer: Answer) -> None:
+        """The job has ended like this: what its agent is charged for it is known."""
+        await self._quotas.ended(job.call.waiter, answer)
+
+    async def give_quota_back(self, job: Job) -> None:
+        """The job was never called."""
+        await self._quotas.give_back(job.call.waiter)
 
     async def ack(self, job: Job) -> None:
         """The job is done."""

@@ -70,6 +70,8 @@ class Execution:
         """There is nothing to call: it has been answered, somebody else runs it, or nobody waits any more."""
         if begun.verdict in {"answered", "hit", "nobody"}:
             await self._desk.end_turn(job)
+        if begun.verdict == "nobody" and not job.call.attempts + job.attempts:
+            await self._desk.give_quota_back(job)
         match begun.verdict:
             case "busy":
                 self._desk.hold(job, begun.busy_ms)
@@ -269,6 +271,7 @@ class Execution:
                 ended = await self._flights.complete(job.call, job.owner, answer, store_ttl_ms=ttl_ms)
         if ended.mine:
             await self._desk.end_turn(job)
+            await self._desk.settle_quota(job, answer)
         return ended
 
     def _left_s(self, job: Job) -> float:

@@ -14,6 +14,7 @@ from optimizer_service.logs import logger, tell_redis
 from optimizer_state.budget import Budget
 from optimizer_state.flights import Flights
 from optimizer_state.learned import Learned
+from optimizer_state.quotas import Quotas
 from optimizer_state.retries import Retries
 from optimizer_state.share import Share
 from optimizer_state.store import Store
@@ -91,6 +92,7 @@ def parts(
         allowance=allowance,
         learned=learned,
         repeats=Repeats(Retries(store, config.retries), config.waits.retry_s),
+        quotas=Quotas(store, config.quotas),
         weight=lambda agent: config.weight_of(agent[1]),
         drain_s=config.waits.drain_s,
     )

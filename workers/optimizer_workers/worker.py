@@ -13,6 +13,7 @@ from optimizer_state.budget import Budget
 from optimizer_state.flights import RENEW_S, Flights
 from optimizer_state.learned import EXCHANGE_S, Learned
 from optimizer_state.presence import HEARTBEAT_S, Presence
+from optimizer_state.quotas import Quotas
 from optimizer_state.store import RedisAway, Store
 from optimizer_state.turns import Turns
 from optimizer_wire import events
@@ -51,6 +52,7 @@ class Parts:
     allowance: Allowance
     learned: Learned
     repeats: Repeats
+    quotas: Quotas
     weight: Callable[[Agent], float]
     drain_s: float
 
@@ -72,7 +74,9 @@ class Worker:
         self._reporter = Reporter(self._backend.name, f"worker/{self._backend.name}/{instance}")
         self._planner = Planner(self._backend, self._scheduler, parts.upstream.latency, parts.allowance)
         flights = Flights(store)
-        desk = Desk(self._link, self._scheduler, self._fleet, parts.allowance, flights, Turns(store), store.clock)
+        desk = Desk(
+            self._link, self._scheduler, self._fleet, parts.allowance, flights, Turns(store), parts.quotas, store.clock
+        )
         execution = Execution(desk, flights, parts.upstream, parts.repeats, self._reporter, store.clock)
         mover = Mover(self._scheduler, self._link, self._fleet, self._reporter, store.clock, log)
         self._pump = Pump(
