@@ -47,31 +47,28 @@ async def test_what_no_backend_takes_in_time_is_told_at_once(stack: Stack):
             await asyncio.gather(client.chat("one", timeout=20), client.chat("two", timeout=20))
             with pytest.raises(DeadlineExceeded):
                 await client.chat("three", timeout=5)
-            began = time.monotonic()
-            with pytest.raises(
-                DeadlineExceeded, match="No backend of its route takes a call within the 60 s"
-            ) as caught:
-                while time.monotonic() < began + 15:
-                    await told_early(client)
+            error = await told_early(client)
         errors = [event.fields for event in tap.events() if event.key == "optimizer.error"]
 
-    assert "alpha for 3" in caught.value.message
-    assert "(hourly), beta for 3" in caught.value.message
-    assert caught.value.retry_after_s == pytest.approx(3600, abs=120)
+    assert "within the 60 s it has: alpha for 3" in error.message
+    assert "(hourly), beta for 3" in error.message
+    assert error.retry_after_s == pytest.approx(3600, abs=120)
     assert [len(sim.calls()) for sim in sims] == [1, 1]
     assert errors[-1]["source"].startswith("coordinator/")
 
 
 async def told_early(client):
-    """Ask for something that cannot be answered; only the coordinator's words are let through."""
-    began = time.monotonic()
-    try:
-        await client.chat(f"what cannot be {began}", timeout=60)
-    except DeadlineExceeded as error:
+    """Ask for what cannot be answered, until the coordinators know; returns what they say of it."""
+    for number in range(20):
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceeded) as caught:
+            await client.chat(f"impossible {number}", timeout=60)
+        # By a worker, if not by a coordinator.
         assert time.monotonic() - began < 5
-        if error.message.startswith("No backend of its route"):
-            raise
-    await asyncio.sleep(0.5)
+        if caught.value.message.startswith("No backend of its route takes a call"):
+            return caught.value
+        await asyncio.sleep(0.5)
+    raise AssertionError("no coordinator told it")
 
 
 async def test_a_route_that_is_out_is_told_once(stack: Stack):
