@@ -14,6 +14,7 @@ their requests came, and they are answered, but may run at the same time.
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from optimizer_coordinator.intake import Intake
@@ -21,7 +22,7 @@ from optimizer_coordinator.line import Held
 from optimizer_coordinator.speaker import Speaker
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Step
-from optimizer_state.turns import Holder, Older, Superseded, Turn, Turns, Waits, taken
+from optimizer_state.turns import Older, Superseded, Turn, Turns, Waits, taken
 from optimizer_wire.errors import Cancelled
 from optimizer_wire.messages import Waiter
 
@@ -40,7 +41,6 @@ class TurnBarrier:
         self._flights = flights
         self._speaker = speaker
         self._told: dict[Waiter, Waits] = {}
-        self._holders: dict[str, Holder] = {}
 
     # ── at the gate ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -54,10 +54,8 @@ class TurnBarrier:
 
     def steps(self, intake: Intake, flight: int) -> Sequence[Step]:  # noqa: ARG002
         """Ask for its turn."""
-        turn = _turn_of(intake)
         told = self._told.get(intake.waiter)
-        holder = self._holders.get(self._turns.line(turn.waiter.tenant, turn.key))
-        return (self._turns.take(turn, told.place if told else 0, holder),)
+        return (self._turns.take(_turn_of(intake), told.place if told else 0),)
 
     async def heard(self, intake: Intake, flight: int, replies: Sequence[list[Any]]) -> Held | None:  # noqa: ARG002
         """Pass, wait, or be superseded.
@@ -111,11 +109,6 @@ class TurnBarrier:
     async def _note(self, intake: Intake, waits: Waits) -> None:
         before = self._told.get(intake.waiter)
         self._told[intake.waiter] = waits
-        line = self._turns.line(intake.waiter.tenant, _turn_of(intake).key)
-        if waits.holder is None:
-            self._holders.pop(line, None)
-        else:
-            self._holders[line] = waits.holder
         # Tried once for each that has the turn: afterwards its call has begun, or others want it.
         if waits.older is not None and (before is None or before.older != waits.older):
             await self._withdraw(intake, waits.older)
@@ -125,8 +118,8 @@ class TurnBarrier:
         try:
             others = await self._flights.withdraw(older.fingerprint, older.waiter)
         except RedisAway:
-            # Not tried: to be tried again at the next look.
-            self._told.pop(intake.waiter, None)
+            # To be tried again at the next look.
+            self._told[intake.waiter] = replace(self._told[intake.waiter], older=None)
             return
         if others is None:
             return

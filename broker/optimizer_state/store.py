@@ -53,11 +53,12 @@ Script = Literal[
     "share",
     "retries",
     "turn_take",
+    "turn_keep",
     "turn_leave",
     "withdraw",
 ]
 _BUDGET_SCRIPTS = frozenset({"reserve", "arrive", "settle", "keep", "restore", "block", "look", "settings", "levels"})
-_TURN_SCRIPTS = frozenset({"turn_take", "turn_leave"})
+_TURN_SCRIPTS = frozenset({"turn_take", "turn_keep", "turn_leave"})
 _ALONE_SCRIPTS = frozenset({"learn", "share", "retries"})
 
 

@@ -1,6 +1,6 @@
 """Turns in Redis: requests with the same ordering key run one after another, across coordinators and workers.
 
-Thin typed shell over `lua/turn_{take,leave}.lua`, where the rules are:
+Thin typed shell over `lua/turn_{take,keep,leave}.lua`, where the rules are:
 
 * One request of a key has the turn, from when it took it until it leaves, at the latest half a second after its
   deadline. Whatever dies, a turn is lost for no longer.
@@ -9,7 +9,8 @@ Thin typed shell over `lua/turn_{take,leave}.lua`, where the rules are:
 * What ends without a turn of its own (a hit, a joined call, a cancelled one) leaves, so that nobody waits for it.
 * One that supersedes takes the place of all older ones that wait; of the one that has the turn only its coordinator can
   tell whether its call has begun (`Flights.withdraw`).
-* A Redis that forgot everything is told again by those who wait: their places, and who had the turn.
+* A Redis that forgot everything is told again: by those who wait, of their places, and by the worker of a running call
+  that it has the turn. A call that was published but had not begun may then meet the next one.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from optimizer_state.store import RedisAway, Step, Store
 from optimizer_wire.messages import Call, Waiter
 
 TELL_AGAIN_S = 1.0
+KEEP_S = 0.25
 _encoder = msgspec.msgpack.Encoder()
 _waiters = msgspec.msgpack.Decoder(Waiter)
 
@@ -41,14 +43,6 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """The request that has the turn, and until when it has it at most (Unix milliseconds)."""
-
-    name: str
-    until_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class Older:
     """The flight and the waiter of a request that has the turn and is to be withdrawn, unless its call has begun."""
 
@@ -58,11 +52,10 @@ class Older:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Not yet: `before` others come first. `place` and `holder` are for a Redis that forgets."""
+    """Not yet: `before` others come first. `place` is for a Redis that forgets."""
 
     place: int
     before: int
-    holder: Holder | None = None
     older: Older | None = None
 
 
@@ -77,9 +70,9 @@ class Superseded:
 Taken = Go | Superseded | Waits
 
 
-def name_of(request_id: str, reply_to: str) -> str:
-    """How a request is named in its line: two agents may choose the same id."""
-    return f"{request_id}\n{reply_to}"
+def _name(waiter: Waiter, request_id: str | None = None) -> str:
+    """How a request, or another one of its sender, is named in its line: two agents may choose the same id."""
+    return f"{request_id or waiter.id}\n{waiter.reply_to}"
 
 
 def taken(reply: Sequence[Any]) -> Taken:
@@ -89,9 +82,9 @@ def taken(reply: Sequence[Any]) -> Taken:
             return Go()
         case b"superseded":
             return Superseded()
-    holder = Holder(reply[3].decode(), int(reply[4])) if reply[3] else None
-    older = Older(reply[5].decode(), _waiters.decode(reply[6])) if len(reply) > 5 else None
-    return Waits(int(reply[1]), int(reply[2]), holder, older)
+    _, place, before, *held = reply
+    older = Older(held[0].decode(), _waiters.decode(held[1])) if held else None
+    return Waits(int(place), int(before), older)
 
 
 class Turns:
@@ -100,27 +93,27 @@ class Turns:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._owed: set[asyncio.Task[None]] = set()
+        self._running: dict[str, Call] = {}
+        self._keeping: asyncio.Task[None] | None = None
 
     def line(self, tenant: str, key: str) -> str:
         """The base of the Redis keys of an ordering key."""
         return f"{self._store.prefix}:{{turn:{tenant}:{blake2b(key.encode(), digest_size=16).hexdigest()}}}"
 
-    def take(self, turn: Turn, place: int = 0, holder: Holder | None = None) -> Step:
-        """Ask for a turn; to be repeated until `taken` of the reply says what has become of it.
+    def take(self, turn: Turn, place: int = 0) -> Step:
+        """Ask for a turn; to be repeated twice a second or more, until `taken` says what has become of it.
 
-        `place` and `holder` are what the last reply of this key said, if there was one.
+        `place` is what the last reply said, if there was one.
         """
         waiter = turn.waiter
         arguments = (
-            name_of(waiter.id, waiter.reply_to),
-            name_of(turn.after, waiter.reply_to) if turn.after else "",
+            _name(waiter),
+            _name(waiter, turn.after) if turn.after else "",
             waiter.deadline_ms,
             int(turn.supersede),
             turn.fingerprint,
             _encoder.encode(waiter),
             place,
-            holder.name if holder else "",
-            holder.until_ms if holder else 0,
         )
         return Step("turn_take", self.line(waiter.tenant, turn.key), arguments)
 
@@ -138,18 +131,37 @@ class Turns:
             self._owed.add(task)
             task.add_done_callback(self._owed.discard)
 
+    def begin(self, call: Call) -> None:
+        """A call begins: while it runs, a Redis that forgets everything is told that it has the turn."""
+        if call.ordering_key:
+            self._running[_name(call.waiter)] = call
+            self._keeping = self._keeping or asyncio.ensure_future(self._keep())
+
     async def end(self, call: Call) -> None:
         """A call has ended for good: the next request of its ordering key may run. Never raises."""
         if call.ordering_key:
+            self._running.pop(_name(call.waiter), None)
             await self.leave(call.ordering_key, call.waiter)
 
     def _leave_step(self, key: str, waiter: Waiter, after: str | None, *, only_waiting: bool) -> Step:
-        arguments = (
-            name_of(waiter.id, waiter.reply_to),
-            name_of(after, waiter.reply_to) if after else "",
-            int(only_waiting),
-        )
+        arguments = (_name(waiter), _name(waiter, after) if after else "", int(only_waiting))
         return Step("turn_leave", self.line(waiter.tenant, key), arguments)
+
+    async def _keep(self) -> None:
+        try:
+            while self._running:
+                with suppress(RedisAway):
+                    await self._store.run([self._keep_step(call) for call in self._running.values()])
+                await asyncio.sleep(KEEP_S)
+                now_ms = self._store.clock.now_ms()
+                self._running = {name: call for name, call in self._running.items() if call.waiter.deadline_ms > now_ms}
+        finally:
+            self._keeping = None
+
+    def _keep_step(self, call: Call) -> Step:
+        waiter = call.waiter
+        line = self.line(waiter.tenant, call.ordering_key or "")
+        return Step("turn_keep", line, (_name(waiter), waiter.deadline_ms))
 
     async def _tell_later(self, step: Step, until_ms: int) -> None:
         while self._store.clock.now_ms() < until_ms:

@@ -11,7 +11,7 @@ import pytest
 
 from optimizer_state.flights import Admission, Answer, Flights
 from optimizer_state.store import RedisAway, Store
-from optimizer_state.turns import Go, Superseded, Turn, Turns, Waits, name_of, taken
+from optimizer_state.turns import Go, Superseded, Turn, Turns, Waits, taken
 from optimizer_wire.messages import Call, Hop, Waiter
 
 KEY = "document 7"
@@ -51,7 +51,7 @@ class Line:
     async def ask(self, name, **more):
         """Ask once."""
         turn, told = self.turn(name, **more), self.told.get(name)
-        step = Turns(self.store).take(turn, told.place if told else 0, told.holder if told else None)
+        step = Turns(self.store).take(turn, told.place if told else 0)
         (reply,) = await self.store.run([step])
         verdict = taken(reply)
         if isinstance(verdict, Waits):
@@ -62,6 +62,12 @@ class Line:
         """The request has ended."""
         turn = self.turn(name, **more)
         await Turns(self.store).leave(self.key, turn.waiter, after=turn.after, only_waiting=only_waiting)
+
+    async def keep(self, name):
+        """Its worker says that its call runs."""
+        turns = Turns(self.store)
+        call = Call(1, "f" * 32, 1, 1, self.made[name].waiter, {}, (Hop("b", "m"),), ordering_key=self.key)
+        await self.store.run([turns._keep_step(call)])
 
     async def forget(self):
         """Redis loses everything of this key."""
@@ -224,7 +230,6 @@ async def test_superseding_names_the_one_that_has_the_turn(line):
 
     assert plain.older is None
     assert (newer.older.fingerprint, newer.older.waiter) == ("flight of first", line.turn("first").waiter)
-    assert newer.holder.name == name_of("first", "replies.c")
 
     await line.leave("first")
     await line.take("blocked", after="unknown", supersede=True)
@@ -263,27 +268,67 @@ async def test_every_script_may_be_repeated(line):
 
 
 async def test_a_redis_that_forgot_everything_is_told_again(line):
-    """After a loss the one that had the turn still has it, and the others keep their order."""
+    """After a loss the worker says that its call has the turn, and the others that they wait: nobody goes before."""
     for name in "abc":
-        await line.take(name)
-    for name in "bc":
         await line.take(name)
     await line.forget()
 
+    assert await line.take("c") == "wait"
+    await line.keep("a")
+    assert [await line.take(name) for name in "cb"] == ["wait", "wait"]
+    await asyncio.sleep(0.8)
     assert [await line.take(name) for name in "cb"] == ["wait", "wait"]
     await line.leave("a")
     assert [await line.take(name) for name in "cb"] == ["wait", "go"]
 
 
-async def test_a_turn_that_ended_during_the_loss_is_not_restored(line):
-    """Who had the turn and left after the loss does not get it back."""
-    for name in "ab":
+async def test_nobody_goes_for_a_moment_after_a_loss(line):
+    """Where nothing runs, those who wait go on in their order as soon as all can have told their places."""
+    for name in "abc":
         await line.take(name)
-    await line.take("b")
+    await line.leave("a")
+    await line.forget()
+
+    assert [await line.take(name) for name in "cb"] == ["wait", "wait"]
+    async with asyncio.timeout(2):
+        while await line.take("b") == "wait":
+            assert await line.take("c") == "wait"
+            await asyncio.sleep(0.05)
+    assert await line.take("c") == "wait"
+
+
+async def test_a_running_call_keeps_telling_that_it_has_the_turn(line, store):
+    """From its begin to its end a worker tells Redis of a keyed call again and again."""
+    turns = Turns(store)
+    call = Call(1, "f" * 32, 1, 1, line.turn("a").waiter, {}, (Hop("b", "m"),), ordering_key=KEY)
+    turns.begin(replace_key(call, None))
+    turns.begin(call)
+    await line.take("a")
+    await line.forget()
+
+    async with asyncio.timeout(2):
+        while not await store.command("EXISTS", turns.line("t", KEY) + ":turn"):
+            await asyncio.sleep(0.01)
+    assert await line.take("b") == "wait"
+    await turns.end(msgspec.structs.replace(call, number=2))
+    assert await line.take("b") == "go"
+
+
+async def test_a_turn_that_ended_during_the_loss_is_not_restored(line):
+    """Who had the turn and left after the loss does not get it back, nor does one past its deadline."""
+    await line.take("a")
+    await line.take("late", left_ms=1)
     await line.forget()
     await line.leave("a")
+    await asyncio.sleep(0.01)
+    for name in ("a", "late"):
+        await line.keep(name)
 
     assert await line.take("b") == "go"
+    await line.keep("a")
+    assert await line.take("c") == "wait"
+    await line.leave("b")
+    assert await line.take("c") == "go"
 
 
 async def test_a_circle_ends_with_its_deadline(line):

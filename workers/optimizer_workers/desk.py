@@ -51,6 +51,10 @@ class Desk:
         """Where to speak now; raises `BrokerUnavailable` if there is no connection."""
         return self._link.outbox
 
+    def begin_turn(self, job: Job) -> None:
+        """The job's call begins: it uses the turn of its ordering key."""
+        self._turns.begin(job.call)
+
     async def end_turn(self, job: Job) -> None:
         """The job has ended for good: the next request of its ordering key may run."""
         await self._turns.end(job.call)

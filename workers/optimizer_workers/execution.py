@@ -109,6 +109,7 @@ class Execution:
             return None
 
     async def _call(self, job: Job, grant: Grant, *, fly: bool) -> None:
+        self._desk.begin_turn(job)
         while True:
             try:
                 await self._reporter.started(self._desk.outbox, job)

@@ -2,7 +2,8 @@
 -- hash tag. A request is named by "<id>\n<reply queue>".
 --
 --   :line          sorted set: request -> its place (microseconds of its arrival); those that wait for their turn
---   :turn          hash: h who has the turn, u until when, p the place it had, x the latest deadline of all
+--   :turn          hash: h who has the turn, u until when, p the place it had, x the latest deadline of all,
+--                  g after a loss of everything: until when nobody takes the turn
 --   :entry:<name>  hash: d deadline, a the request that it comes after, s since when it waits, f fingerprint, w waiter
 --   :mark:<name>   "<e|s|d>\n<what it came after>": it has ended, was superseded, or will be as soon as it arrives
 --
@@ -17,6 +18,8 @@ local MARK_MS, AFTERWARDS_MS = 900000, 60000
 local PATIENCE_MS = 2000
 -- The worker ends a call at its deadline and says so: its word is to come before the turn lapses.
 local GRACE_MS = 500
+-- Longer than those who wait, and the worker of one that runs, take to ask again.
+local LOSS_MS = 750
 -- Chains are bounded: a client may name anything, in a circle too.
 local MOST_STEPS = 1000
 
@@ -36,6 +39,14 @@ local function end_turn(name)
   redis.call('HDEL', TURN, 'h', 'u', 'p')
   redis.call('DEL', entry_key(name))
   set_mark(name, 'e', '')
+end
+
+-- How long all of this is to be kept.
+local function keep_until(deadline)
+  local latest = math.max(tonumber(deadline), tonumber(redis.call('HGET', TURN, 'x') or 0))
+  redis.call('HSET', TURN, 'x', latest)
+  redis.call('PEXPIREAT', TURN, latest + AFTERWARDS_MS)
+  redis.call('PEXPIREAT', LINE, latest + AFTERWARDS_MS)
 end
 
 local function holder()

@@ -1,10 +1,13 @@
 -- A request asks for its turn, again and again:
---   {go} | {superseded} | {wait, place, how many are before it, who has the turn, until when[, fingerprint, waiter]}
+--   {go} | {superseded} | {wait, place, how many are before it[, fingerprint, waiter]}
 -- With fingerprint and waiter of the one that has the turn: it is older than this one, which supersedes it unless its
 -- call has begun.
--- ARGV: name, after, deadline, supersede (0/1), fingerprint, waiter, place that it was told (0: none), who had the turn
---       when this server was last asked, until when: for a server that has forgotten everything
-local name, after, deadline, supersede, fingerprint, waiter, place, had, had_until = unpack(ARGV)
+-- ARGV: name, after, deadline, supersede (0/1), fingerprint, waiter, place that it was told before (0: none)
+local name, after, deadline, supersede, fingerprint, waiter, place = unpack(ARGV)
+
+-- Somebody who waits already, and a server that knows nothing of it: the others and the worker that has the turn are to
+-- have the time to say so.
+if place ~= '0' and redis.call('EXISTS', TURN) == 0 then redis.call('HSET', TURN, 'g', now + LOSS_MS) end
 
 -- All that a request comes after and that has not begun is superseded; what has not arrived, as soon as it does.
 local function doom(older)
@@ -72,10 +75,7 @@ local function line_up()
   redis.call('ZADD', LINE, string.format('%.0f', score), name)
   redis.call('HSET', entry_key(name), 'd', deadline, 'a', after, 's', now, 'f', fingerprint, 'w', waiter)
   redis.call('PEXPIREAT', entry_key(name), deadline + AFTERWARDS_MS)
-  local latest = math.max(tonumber(deadline), tonumber(redis.call('HGET', TURN, 'x') or 0))
-  redis.call('HSET', TURN, 'x', latest)
-  redis.call('PEXPIREAT', TURN, latest + AFTERWARDS_MS)
-  redis.call('PEXPIREAT', LINE, latest + AFTERWARDS_MS)
+  keep_until(deadline)
 end
 
 if HOLDER == name then return {'go'} end
@@ -87,29 +87,24 @@ if kind == 'd' then
   return {'superseded'}
 end
 
-if had ~= '' and had ~= name and redis.call('EXISTS', TURN) == 0 and not mark_of(had) and tonumber(had_until) >= now then
-  redis.call('HSET', TURN, 'h', had, 'u', had_until, 'p', 0)
-  HOLDER = had
-end
 if not in_line(name) then
   line_up()
   if supersede == '1' then supersede_older() end
 end
 
-if not HOLDER and is_free(name) and first_free() == name then
+local closed = tonumber(redis.call('HGET', TURN, 'g') or 0) > now
+if not HOLDER and not closed and is_free(name) and first_free() == name then
   redis.call('HSET', TURN, 'h', name, 'u', deadline + GRACE_MS, 'p', in_line(name))
   redis.call('ZREM', LINE, name)
   return {'go'}
 end
 
 local mine = in_line(name)
-if not mine then return {'wait', '0', 0, '', 0} end
+if not mine then return {'wait', '0', 0} end
 local before = redis.call('ZRANK', LINE, name)
-if not HOLDER then return {'wait', mine, before, '', 0} end
-local turn = redis.call('HMGET', TURN, 'u', 'p')
-local answer = {'wait', mine, before + 1, HOLDER, tonumber(turn[1])}
-if supersede == '1' and tonumber(turn[2]) < tonumber(mine) then
+if not HOLDER then return {'wait', mine, before} end
+if supersede == '1' and tonumber(redis.call('HGET', TURN, 'p')) < tonumber(mine) then
   local entry = redis.call('HMGET', entry_key(HOLDER), 'f', 'w')
-  if entry[1] then answer[6], answer[7] = entry[1], entry[2] end
+  if entry[1] then return {'wait', mine, before + 1, entry[1], entry[2]} end
 end
-return answer
+return {'wait', mine, before + 1}
