@@ -24,7 +24,7 @@ MEANING = {
     "priority": "of the request",
     "backend": "who answered, or is asked",
     "model": "what the backend calls it",
-    "outcome": "how the call ended (`answered`, `throttled`, …); `waiting` for budget or quota; `refused` by a quota",
+    "outcome": "how the call ended (`answered`, `throttled`, …); `waiting`, `refused` by a quota; a breaker's state",
     "answered_from": "where the answer was",
     "status": "HTTP status of the backend",
     "attempt": "calls made for this dispatch so far, at all backends",

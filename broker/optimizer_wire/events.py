@@ -120,10 +120,12 @@ KINDS: dict[str, EventKind] = {
         EventKind(
             BREAKER_OPEN,
             "a backend failed so often that nobody calls it for a while",
-            ("backend", "retry_after_s", "message"),
+            ("backend", "outcome", "retry_after_s", "message"),
         ),
-        EventKind(BREAKER_HALF_OPEN, "one call of the whole fleet tries a backend again", ("backend", "message")),
-        EventKind(BREAKER_CLOSED, "a backend answers again and is called as before", ("backend", "message")),
+        EventKind(
+            BREAKER_HALF_OPEN, "one call of the whole fleet tries a backend again", ("backend", "outcome", "message")
+        ),
+        EventKind(BREAKER_CLOSED, "a backend answers again and is called as before", ("backend", "outcome", "message")),
         EventKind(
             BACKEND_DOWN,
             "a whole route is out: each of its backends has no worker, an open circuit breaker, or is parked",

@@ -12,7 +12,7 @@ import pytest
 from tests.support.stack import Stack, wait_until
 from tests.support.tap import Message, Tap, shared_stack
 
-from optimizer_client import AsyncOptimizer, OptimizerError
+from optimizer_client import AsyncOptimizer, OptimizerError, QuotaExceeded
 from optimizer_wire import codec
 from optimizer_wire.events import KINDS, Event
 
@@ -59,8 +59,12 @@ def live(stack: Stack, tap: Tap) -> Seen:
         "alpha", {**slow, "fail": ["ok", 503, "throttled"]}, limits={"few": {"count": 5, "per_s": 3}}, **keyed
     )
     stack.simulate("beta", {"api_key": KEY, "fail": [429, "ok", 401]}, api="anthropic", **keyed)
+    breaker = {"failures": 2, "within_s": 60, "open_s": 1}
+    stack.simulate("gamma", {"api_key": KEY, "fail": [503, 503]}, breaker=breaker, **keyed)
     stack.routes["default"] = ["alpha"]
     stack.routes["code"] = ["beta"]
+    stack.routes["creative"] = ["gamma"]
+    stack.extra = '[quotas]\nover = "reject"\n[agents.agent-2]\nlimits = { rpm = 1 }\n'
     stack.configure()
     environment = {"SIMULATED_KEY": KEY, "OPTIMIZER_LOG_LEVEL": "debug"}
     processes = [stack.worker(name, **environment) for name in stack.backends] + [stack.coordinator(**environment)]
@@ -71,14 +75,20 @@ def live(stack: Stack, tap: Tap) -> Seen:
     wait_until(lambda: tap.get(tap.names.dead, 0.0), "a dead letter")
     wait_until(lambda: tap.get(tap.names.dead, 0.0), "another dead letter")
     shown = {running.name: metrics(running) for running in processes}
-    assert [running.stop() for running in processes] == [0, 0, 0]
+    *workers, coordinator = processes
+    assert [running.stop() for running in workers] == [0, 0, 0]
+    wait_until(lambda: "route is out" in coordinator.text(), "the sight of a route that is out")
+    assert coordinator.stop() == 0
     return Seen(tap.events(), {r.name: r.text() for r in processes}, shown, stack.prefix)
 
 
 async def work(stack: Stack) -> None:
-    """Hits, misses, collapses, failures, retries, rate limits and errors."""
+    """Hits, misses, collapses, failures, retries, rate limits, quotas, a breaker that opens, and errors."""
     options = {"timeout": 30, "tags": {"team": "blue"}}
-    async with AsyncOptimizer("agent-1", url=stack.amqp_url, prefix=stack.prefix) as client:
+    async with (
+        AsyncOptimizer("agent-1", url=stack.amqp_url, prefix=stack.prefix) as client,
+        AsyncOptimizer("agent-2", url=stack.amqp_url, prefix=stack.prefix) as limited,
+    ):
 
         async def ask(prompt, **more):
             return await client.chat(f"{MARKER} {prompt}", system=f"be {MARKER}", user=MARKER, **{**options, **more})
@@ -96,7 +106,13 @@ async def work(stack: Stack) -> None:
             with pytest.raises(OptimizerError):
                 await ask("nobody", model="nobody")
 
-        await asyncio.gather(at_alpha(), at_beta())
+        async def at_gamma():
+            await ask("opening", task="creative")  # 503, 503, an open breaker, a probe
+            await limited.chat(f"{MARKER} first", task="creative", **options)
+            with pytest.raises(QuotaExceeded):
+                await limited.chat(f"{MARKER} second", task="creative", **options)
+
+        await asyncio.gather(at_alpha(), at_beta(), at_gamma())
 
 
 def test_every_documented_kind_and_no_other(seen):
@@ -128,6 +144,8 @@ def test_documented_fields_are_used(seen):
         # A failed call used no tokens, and its waiters are told by what follows.
         "optimizer.call.failed.usage",
         "optimizer.call.failed.waiters",
+        # Nobody knows when a worker that left is back.
+        "optimizer.backend_down.retry_after_s",
     }
 
 
@@ -151,7 +169,7 @@ def test_sources(seen):
     """Each event names the process that saw it."""
     kinds = {message.fields["source"].rsplit("/", 1)[0] for message in seen.events}
 
-    assert kinds == {"coordinator", "worker/alpha", "worker/beta"}
+    assert kinds == {"coordinator", "worker/alpha", "worker/beta", "worker/gamma"}
 
 
 def test_no_prompt(seen):
@@ -208,16 +226,16 @@ def test_the_story_of_a_failure(seen):
 
 
 def test_errors_of_requests(seen):
-    """Each error is told once, with its code: the refused key, the unknown model, and the messages that were none."""
+    """Each error is told once, with its code: a refused key, a quota, an unknown model, and messages that were none."""
     told = sorted(e["error_code"] for e in seen.of("optimizer.error"))
 
-    assert told == ["invalid_request", "invalid_request", "unauthorized", "unknown_model"]
+    assert told == ["invalid_request", "invalid_request", "quota_exceeded", "unauthorized", "unknown_model"]
 
 
 def test_workers_come_and_go(seen):
     """Each worker tells once that it has started and once that it has stopped."""
     for kind in ("optimizer.worker.started", "optimizer.worker.stopped"):
-        assert sorted(e["backend"] for e in seen.of(kind)) == ["alpha", "beta"]
+        assert sorted(e["backend"] for e in seen.of(kind)) == ["alpha", "beta", "gamma"]
 
 
 @pytest.mark.parametrize("command", [("optimizer_ops", "events"), ("optimizer_ops.event_monitor",)])

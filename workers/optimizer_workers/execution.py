@@ -91,6 +91,9 @@ class Execution:
         """Budget for a job that has begun; None if that was its end."""
         verdict = await self._desk.reserve(job)
         if isinstance(verdict, Grant):
+            if verdict.probe == "breaker":
+                with suppress(BrokerUnavailable):
+                    await self._reporter.probing(self._desk.outbox)
             return verdict
         if verdict is None:
             # Nobody waits, or Redis has forgotten that somebody does: to begin again tells which.
