@@ -63,6 +63,7 @@ async def test_share_of_a_backend_is_never_exceeded(stack: Stack):
             book.ask(fleet[i % 2], f"question {i}", 30.0)
             await asyncio.sleep(random.random() * 0.02)
         await asyncio.wait_for(book.all(), 40)
+    book.save(stack.folder / "notes.jsonl")
     calls = sorted(micro.judged() + large.judged(), key=lambda call: call.start)
     micros = [call.backend == "micro" for call in calls]
     worst = max(sum(micros[i : i + 100]) for i in range(len(micros) - 99))

@@ -43,6 +43,7 @@ async def crowd(stack: Stack, wanted: Crowd) -> tuple[list[Note], dict[str, list
             await asyncio.sleep(began + i / wanted.per_second - time.monotonic())
             book.ask(fleet[i % wanted.agents], f"question {i}", wanted.deadline_s)
         await book.all()
+    book.save(stack.folder / "notes.jsonl")
     return book.notes, {sim.name: sim.judged() for sim in sims}
 
 

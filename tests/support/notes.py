@@ -1,10 +1,12 @@
 """Agents that note what became of every request, to be held against the request logs of the backends."""
 
 import asyncio
+import json
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tests.support.fleet import echo
@@ -79,6 +81,10 @@ class Notebook:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def save(self, path: Path) -> None:
+        """Write the notes to a file, for whoever looks into a failure."""
+        path.write_text("".join(json.dumps(asdict(note)) + "\n" for note in self.notes))
 
     def count(self, outcome: str) -> int:
         """How many requests ended so."""
