@@ -218,6 +218,18 @@ async def test_one_publishes_of_many_with_the_same_question(entrance):
     assert time.monotonic() - began < 0.5
 
 
+async def test_whoever_comes_second_with_a_question_gets_its_quota_back(entrance):
+    """Two agents reserve for the same question at the same time: one publishes, the other has paid nothing."""
+    came = await asyncio.gather(entrance.come("a0", "anna", about="same"), entrance.come("b0", "bert", about="same"))
+    assert sorted(came) == [False, True]
+
+    began = time.monotonic()
+    await asyncio.gather(entrance.come("a1", "anna"), *([entrance.come("b1", "bert")] if came[0] else []))
+    if not came[0]:
+        assert await entrance.come("a2", "anna")
+    assert time.monotonic() - began < 0.5
+
+
 async def test_a_second_copy_keeps_the_place_of_the_first(entrance):
     """The same request once more does not wait a second time, nor pay."""
     assert await entrance.come("b0", "bert")
