@@ -58,6 +58,7 @@ class Gate:
 
         :raises QuotaExceeded, Cancelled, DeadlineExceeded, Overloaded: never; what the request held is given back.
         :raises GateClosed: the session ends first.
+        :raises HeldTooLong: its message is to be handed back.
         """
         barriers = tuple(barrier for barrier in self._barriers if barrier.concerns(intake))
         if not barriers:
@@ -67,10 +68,12 @@ class Gate:
         if self._lines.holds(intake):
             # The same request once more: the copy that came first keeps its place.
             return False
-        if len(self._lines) >= MOST_WAITING:
-            raise Overloaded(f"{MOST_WAITING:,} requests wait for their quota or their turn.", retry_after_s=1)
-        waiting = Waiting(intake, flight, barriers, asyncio.get_running_loop().create_future())
+        undecided = asyncio.get_running_loop().create_future()
+        waiting = Waiting(intake, flight, barriers, undecided, self._store.clock.now_ms())
         self._lines.add(waiting)
+        if len(self._lines) > MOST_WAITING and (last := self._lines.last_of_the_longest()):
+            # Whoever asks for least is not to suffer for the one who asks for most.
+            last.fail(Overloaded(f"{MOST_WAITING:,} requests wait for their quota or their turn.", retry_after_s=1))
         self._came.set()
         self._polling = self._polling or asyncio.ensure_future(self._poll())
         GATE_WAITING.set(len(self._lines))

@@ -70,12 +70,13 @@ class Barrier(Protocol):
 
 @dataclass(eq=False)
 class Waiting:
-    """One request at the gate. `at` is the barrier that it stands before; at the end there is none left."""
+    """One request at the gate, since `since_ms`. `at` is the barrier that it stands before; at last there is none."""
 
     intake: Intake
     flight: int
     barriers: Sequence[Barrier]
     decision: "asyncio.Future[Decision]"
+    since_ms: int = 0
     at: int = 0
     told: bool = False
 
@@ -125,6 +126,12 @@ class Lines:
         """A request begins to wait."""
         self._waiting[_name(waiting.intake)] = waiting
         self._stand(waiting)
+
+    def last_of_the_longest(self) -> Waiting | None:
+        """Who stands at the end of the longest line."""
+        longest = max(self._lines.values(), key=lambda line: len(line.members), default=None)
+        behind = reversed(longest.members) if longest else ()
+        return next((waiting for waiting in behind if not waiting.decision.done()), None)
 
     def remove(self, waiting: Waiting) -> None:
         """A request waits no more."""

@@ -13,6 +13,12 @@ from optimizer_wire.errors import Cancelled, DeadlineExceeded, OptimizerError
 
 # How often everybody is looked after: whether it is still wanted, and has time left.
 WATCH_MS = 500
+# RabbitMQ ends the channel of a consumer that holds a message for 30 minutes.
+LONGEST_HELD_MS = 15 * 60 * 1000
+
+
+class HeldTooLong(Exception):
+    """A request has waited for so long that its message must be delivered anew."""
 
 
 @dataclass(slots=True)
@@ -71,6 +77,8 @@ class Look:
             if left_ms <= (WATCH_MS if self._lines.on_hold(one, now_ms) else 0):
                 waited_s = max(0, now_ms - one.intake.waiter.since_ms) / 1000
                 one.fail(DeadlineExceeded(f"It waited {waited_s:.1f} s {self._lines.reason(one)}."))
+            elif now_ms - one.since_ms > LONGEST_HELD_MS:
+                one.fail(HeldTooLong())
         return [one for one in self._lines if one.flight and not one.decision.done()]
 
     async def _hear(self, one: Waiting, said: Sequence[list[Any]] | None, outcome: _Outcome, now_ms: int) -> None:

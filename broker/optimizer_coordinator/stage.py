@@ -24,6 +24,7 @@ from optimizer_coordinator.gate import Gate
 from optimizer_coordinator.intake import Envelope, Intake, Reception
 from optimizer_coordinator.leading import Leading
 from optimizer_coordinator.line import Barrier
+from optimizer_coordinator.look import HeldTooLong
 from optimizer_coordinator.metrics import ADMISSION, BATCH, REDIS_UP, REQUESTS
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
@@ -198,6 +199,8 @@ class Stage:
         try:
             if await self._leading.lead(intake, decision):
                 await self._ack(message)
+        except HeldTooLong:
+            await self._channel.requeue(_tag(message))
         except BrokerUnavailable:
             self._session.lost.set()
         except Exception:  # noqa: BLE001 - whatever it was, another coordinator must get what this one holds

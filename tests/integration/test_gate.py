@@ -10,6 +10,7 @@ import pytest
 from optimizer_config.model import Limit
 from optimizer_config.model import Quotas as Settings
 from optimizer_coordinator import gate as gate_module
+from optimizer_coordinator import look as look_module
 from optimizer_coordinator.gate import Gate, GateClosed
 from optimizer_coordinator.quota import QuotaBarrier
 from optimizer_state.flights import Admission, Flights, Join
@@ -257,15 +258,31 @@ async def test_copies_at_two_coordinators_pay_once(entrance, store):
 
 
 async def test_only_so_many_wait(entrance, monkeypatch):
-    """Beyond the bound a request is told that the optimizer is overloaded."""
-    monkeypatch.setattr(gate_module, "MOST_WAITING", 2)
-    assert await entrance.come("b0", "bert")
-    tasks = [asyncio.ensure_future(entrance.come(f"b{number}", "bert")) for number in (1, 2)]
+    """Beyond the bound the last of the longest line is told that the optimizer is overloaded, not whoever comes."""
+    monkeypatch.setattr(gate_module, "MOST_WAITING", 3)
+    await entrance.come("b0", "bert")
+    await asyncio.gather(entrance.come("a0", "anna"), entrance.come("a1", "anna"))
+    first, last = (asyncio.ensure_future(entrance.come(f"b{number}", "bert")) for number in (1, 2))
     await until(lambda: len(entrance.ear.told) == 2, "two that wait")
+    small = [asyncio.ensure_future(entrance.come("a2", "anna")) for _ in range(1)]
+    await until(lambda: len(entrance.ear.told) == 3, "one more that waits")
 
     with pytest.raises(Overloaded):
         await entrance.come("b3", "bert")
-    await asyncio.gather(*tasks)
+    other = asyncio.ensure_future(entrance.come("a3", "anna"))
+    with pytest.raises(Overloaded):
+        await last
+    assert await asyncio.gather(first, other, *small) == [True] * 3
+
+
+async def test_held_for_too_long(entrance, monkeypatch):
+    """A request that waits for longer than RabbitMQ lets a message be held is handed back."""
+    monkeypatch.setattr(look_module, "LONGEST_HELD_MS", 100)
+    tasks = [asyncio.ensure_future(entrance.come(f"b{number}", "bert")) for number in range(2)]
+
+    assert await tasks[0]
+    with pytest.raises(look_module.HeldTooLong):
+        await tasks[1]
 
 
 async def test_closing(entrance):
