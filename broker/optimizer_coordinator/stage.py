@@ -75,7 +75,7 @@ class Stage:
         self._pending: set[asyncio.Future[None]] = set()
         self._busy = False
         self.speaker = Speaker(Outbox(channel, parts.names, self._clock), parts.source, self._clock)
-        self._turns = TurnBarrier(Turns(parts.store), parts.flights, self.speaker)
+        self._turns = TurnBarrier(Turns(parts.store), parts.flights, self.speaker, self._clock)
         barriers = (self._turns, *parts.barriers)
         self._gate = Gate(barriers, parts.store, parts.flights, self.speaker)
         self._leading = Leading(

@@ -8,8 +8,9 @@
 
 A request that needs no call (a hit, a joined one, a cancelled one) passes by, so that nobody waits for it.
 
-While Redis is away nobody can say whose turn it is: each coordinator publishes the calls of a key in the order in which
-their requests came, and they are answered, but may run at the same time.
+While Redis is away nobody can say whose turn it is. For a few seconds everybody waits for it to come back: a restart
+breaks no order. Then each coordinator publishes the calls of a key in the order in which their requests came: they are
+answered, but may run at the same time.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from typing import Any
 from optimizer_coordinator.intake import Intake
 from optimizer_coordinator.line import Held
 from optimizer_coordinator.speaker import Speaker
+from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Step
 from optimizer_state.turns import Older, Superseded, Turn, Turns, Waits, taken
@@ -28,6 +30,9 @@ from optimizer_wire.messages import Waiter
 
 # Each that is before a request takes at least about one look of the gate.
 STEP_MS, LONGEST_MS = 50, 500
+# How long Redis is waited for; a request that has less time than that is let through earlier.
+AWAY_MS = 5_000
+NEEDED_MS = 2_000
 REASON = "for its turn among the requests of its ordering key"
 
 
@@ -36,11 +41,13 @@ class TurnBarrier:
 
     shared = True
 
-    def __init__(self, turns: Turns, flights: Flights, speaker: Speaker) -> None:
+    def __init__(self, turns: Turns, flights: Flights, speaker: Speaker, clock: FleetClock) -> None:
         self._turns = turns
+        self._clock = clock
         self._flights = flights
         self._speaker = speaker
         self._told: dict[Waiter, Waits] = {}
+        self._away_since_ms: int | None = None
 
     # ── at the gate ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -62,6 +69,7 @@ class TurnBarrier:
 
         :raises Cancelled: a newer request took its place.
         """
+        self._away_since_ms = None
         verdict = taken(replies[0])
         if isinstance(verdict, Superseded):
             raise _superseded(intake)
@@ -72,7 +80,13 @@ class TurnBarrier:
         return Held(min(STEP_MS * max(1, verdict.before), LONGEST_MS), REASON)
 
     def alone(self, intake: Intake) -> Held | None:
-        """Without Redis: pass, in the order of arrival."""
+        """Without Redis: wait for it, then pass in the order of arrival."""
+        now_ms = self._clock.now_ms()
+        if self._away_since_ms is None:
+            self._away_since_ms = now_ms
+        until_ms = min(self._away_since_ms + AWAY_MS, intake.waiter.deadline_ms - NEEDED_MS)
+        if now_ms < until_ms:
+            return Held(STEP_MS, REASON)
         self._told.pop(intake.waiter, None)
         return None
 
