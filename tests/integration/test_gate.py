@@ -106,7 +106,7 @@ async def test_waiting_in_the_order_of_arrival(entrance):
     assert await asyncio.gather(*(entrance.come(name) for name in names)) == [True] * 6
 
     assert entrance.order == names
-    assert 1.9 < time.monotonic() - began < 3.5
+    assert 1.9 < time.monotonic() - began < 6
 
 
 async def test_agents_do_not_block_each_other(entrance):
