@@ -223,3 +223,38 @@ async def test_redis_loses_everything_in_between(stack: Stack, private_redis):
 
     assert all(reply.text.startswith(echo(prompt)) for prompt, reply in zip(prompts, replies, strict=True))
     assert calls(sim) == named(prompts)
+
+
+async def test_redis_is_away_for_a_moment(stack: Stack, private_redis):
+    """Two seconds without Redis in mid-run break no order, and let no call overlap another."""
+    stack.redis_url = private_redis.url
+    sim = slow(stack, base_s=0.3)
+    prompts = [f"question {i}" for i in range(8)]
+    async with AsyncExitStack() as pool:
+        (client,) = await clients(stack, pool, 1)
+        asked = asyncio.ensure_future(ask_all(client, prompts))
+        await asyncio.to_thread(wait_until, lambda: len(sim.calls()) == 3, "the third call")
+        private_redis.pause()
+        await asyncio.sleep(2)
+        private_redis.resume()
+
+        replies = await asked
+
+    assert all(reply.text.startswith(echo(prompt)) for prompt, reply in zip(prompts, replies, strict=True))
+    assert calls(sim) == named(prompts)
+
+
+async def test_redis_stays_away(stack: Stack, private_redis):
+    """Without Redis keyed requests are answered all the same, though they may run at the same time."""
+    stack.redis_url = private_redis.url
+    sim = slow(stack, base_s=0.2)
+    prompts = [f"question {i}" for i in range(8)]
+    async with AsyncExitStack() as pool:
+        (client,) = await clients(stack, pool, 1)
+        asked = asyncio.ensure_future(ask_all(client, prompts))
+        await asyncio.to_thread(wait_until, lambda: len(sim.calls()) == 3, "the third call")
+        private_redis.kill()
+
+        replies = await asked
+
+    assert all(reply.text.startswith(echo(prompt)) for prompt, reply in zip(prompts, replies, strict=True))
