@@ -12,6 +12,10 @@ from optimizer_workers.link import Link
 from optimizer_workers.moving import better_station
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.scheduler import Scheduler
+from optimizer_workers.stations import stations
+
+# A worker that died is started again within this time.
+RESTART_MS = 15_000
 
 
 class Mover:
@@ -42,10 +46,29 @@ class Mover:
         )
         if station is None:
             return False
+        self._move(job, station)
+        return True
+
+    def rescues(self, job: Job, least_ms: int) -> bool:
+        """Move a held call that misses its deadline here to a backend that may still serve it in time; whether it does."""
+        now_ms = self._clock.now_ms()
+        for station in stations(job.call, ready_ms=self._fleet.ready_ms, alive=self._fleet.alive, now_ms=now_ms):
+            if self._fleet.ready_ms(job.call.route[station].backend) + least_ms <= job.deadline_ms:
+                self._move(job, station)
+                return True
+        return False
+
+    def may_come(self, job: Job, least_ms: int) -> bool:
+        """Whether a backend of the call's route has no worker now, and time to get one before its deadline."""
+        alive = self._fleet.alive
+        if alive is None or self._clock.now_ms() + RESTART_MS + least_ms > job.deadline_ms:
+            return alive is None
+        return any(hop.backend not in alive and hop.backend not in job.call.failed for hop in job.call.route)
+
+    def _move(self, job: Job, station: int) -> None:
         self._scheduler.remove(job)
         self._fleet.sent_to(job.call.route[station].backend)
         self.spawn(self._send(job, station))
-        return True
 
     async def _send(self, job: Job, station: int) -> None:
         """Send a call there, or hold it after all.

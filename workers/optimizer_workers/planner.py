@@ -26,8 +26,8 @@ HELD_TOO_LONG_MS = 2_000
 PASSING = frozenset({"concurrency", "restored"})
 # Operators may end a pause at any time, and a share or a worker's own part of a limit may grow.
 UNSURE = frozenset({*PASSING, "paused", "share", "own share"})
-# How long a pause lasts nobody knows: long enough for others to be better.
-PAUSED_MS = 3_600_000
+# How long these last nobody knows: long enough for others to be better. A share grows with the calls of others.
+UNKNOWN_MS = {"paused": 3_600_000, "share": 1_500}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class _Refusal:
 
     @property
     def until_ms(self) -> int:
-        return self.at_ms + (PAUSED_MS if self.wait.limit == "paused" else self.wait.ms)
+        return self.at_ms + UNKNOWN_MS.get(self.wait.limit, self.wait.ms)
 
 
 class Planner:
@@ -85,15 +85,20 @@ class Planner:
         """When a call of this model that comes now is expected to start; 0 for at once."""
         return self._tail_ms.get(model, 0)
 
+    @property
+    def least_ms(self) -> int:
+        """The least that a call takes here, as far as known."""
+        return self._latency.least_ms
+
     def hopeless(self, job: Job, now_ms: int) -> bool:
         """Whether a call that starts now surely ends after its deadline."""
         return job.deadline_ms - now_ms < self._latency.least_ms
 
-    def plan(self, now_ms: int, move: Callable[[Job, int], bool], tell: Callable[[Job, str], None]) -> None:
+    def plan(self, now_ms: int, move: Callable[[Job, int], bool], miss: Callable[[Job, str], bool]) -> None:
         """Look at all held calls in the order of service.
 
-        `move(job, start_ms)` takes a call that is served clearly sooner elsewhere, and says whether it did; `tell(job,
-        reason)` one that surely misses its deadline. What leaves lets those behind it start sooner.
+        `move(job, start_ms)` may take a call that is served clearly sooner elsewhere, `miss(job, reason)` one that surely
+        misses its deadline here; both say whether they did. What leaves lets those behind it start sooner.
         """
         self._planned_ms = now_ms
         lanes: dict[str, list[Job]] = defaultdict(list)
@@ -102,7 +107,7 @@ class Planner:
                 lanes[job.hop.model].append(job)
         self._tail_ms.clear()
         for model, jobs in lanes.items():
-            self._tail_ms[model] = now_ms + self._plan_lane(model, jobs, now_ms, move, tell)
+            self._tail_ms[model] = now_ms + self._plan_lane(model, jobs, now_ms, move, miss)
 
     def _plan_lane(
         self,
@@ -110,7 +115,7 @@ class Planner:
         jobs: list[Job],
         now_ms: int,
         move: Callable[[Job, int], bool],
-        tell: Callable[[Job, str], None],
+        miss: Callable[[Job, str], bool],
     ) -> int:
         """Returns in how many ms a call that comes now would start."""
         refusal = self._refused.get(model)
@@ -127,8 +132,8 @@ class Planner:
                 least = self._allowance.least(job, limit.dimension)
             if move(job, now_ms + expected.start_ms(cost)):
                 continue
-            if reason not in UNSURE and now_ms + sure.start_ms(least) + least_ms > job.deadline_ms:
-                tell(job, reason)
+            sure_ms = now_ms + sure.start_ms(least)
+            if reason not in UNSURE and sure_ms + least_ms > job.deadline_ms and miss(job, reason):
                 continue
             expected.start(cost)
             sure.start(least)
@@ -159,8 +164,13 @@ class Planner:
         oldest_ms = min(job.held_since_ms for job in jobs)
         return HELD_TOO_LONG_MS if now_ms - oldest_ms > HELD_TOO_LONG_MS else 0
 
-    def outlook(self) -> Outlook:
+    def outlook(self, now_ms: int) -> Outlook:
         """How soon a call that comes now can start, for the other processes."""
+        over = [
+            lane for lane, refusal in self._refused.items() if refusal.until_ms <= now_ms and lane not in self._tail_ms
+        ]
+        for lane in over:
+            del self._refused[lane]
         lanes = [lane for lane in {*self._refused, *self._tail_ms} if not self._narrow(lane)]
         if not lanes:
             return Outlook(0)

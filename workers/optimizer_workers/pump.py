@@ -166,11 +166,17 @@ class Pump:
 
     def plan(self) -> None:
         """Move what is served clearly sooner elsewhere, and tell those who would miss their deadline anyway."""
-        self._planner.plan(self._clock.now_ms(), self._mover.moves, self._tell_early)
+        self._planner.plan(self._clock.now_ms(), self._mover.moves, self._misses)
 
-    def _tell_early(self, job: Job, reason: str) -> None:
-        self._scheduler.remove(job)
-        self.spawn(self._give_up(job, reason))
+    def _misses(self, job: Job, reason: str) -> bool:
+        """A held call surely misses its deadline here: let another backend try, or tell; False if that is too early."""
+        least_ms = self._planner.least_ms
+        if self._mover.may_come(job, least_ms):
+            return False
+        if not self._mover.rescues(job, least_ms):
+            self._scheduler.remove(job)
+            self.spawn(self._give_up(job, reason))
+        return True
 
     async def _change(self, in_ms: int | None) -> None:
         """Wait until something changed, or for so long."""

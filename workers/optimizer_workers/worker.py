@@ -194,7 +194,7 @@ class Worker:
         )
 
     async def _beat(self) -> None:
-        self._fleet.own = self._planner.outlook()
+        self._fleet.own = self._planner.outlook(self._store.clock.now_ms())
         REDIS_UP.labels(self._backend.name).set(await self._fleet.beat())
 
     async def _learn(self) -> None:
