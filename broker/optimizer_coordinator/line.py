@@ -129,7 +129,9 @@ class Lines:
 
     def last_of_the_longest(self) -> Waiting | None:
         """Who stands at the end of the longest line."""
-        longest = max(self._lines.values(), key=lambda line: len(line.members), default=None)
+        # Of lines that are equally long the newest: where each has a line of its own, the first came first.
+        newest_first = reversed(self._lines.values())
+        longest = max(newest_first, key=lambda line: len(line.members), default=None)
         behind = reversed(longest.members) if longest else ()
         return next((waiting for waiting in behind if not waiting.decision.done()), None)
 

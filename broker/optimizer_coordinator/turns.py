@@ -93,32 +93,35 @@ class TurnBarrier:
     async def leave(self, intake: Intake, flight: int) -> None:  # noqa: ARG002
         """It goes no further: the next one may."""
         self._told.pop(intake.waiter, None)
-        await self.pass_by(intake)
+        await self._leave(intake, only_waiting=False)
 
     # ── beside the gate ──────────────────────────────────────────────────────────────────────────────────────────
 
     async def pass_by(self, intake: Intake) -> None:
-        """A request that was decided without a call of its own: what comes after it need not wait for it."""
-        request = intake.request
-        if request.ordering_key:
-            await self._turns.leave(request.ordering_key, intake.waiter, after=request.after)
+        """A request that was decided without a call of its own: what comes after it need not wait for it.
+
+        An earlier copy of it may have the turn, and keeps it.
+        """
+        await self._leave(intake, only_waiting=True)
 
     async def cancelled(self, intake: Intake) -> None:
         """A request is no longer wanted: it stops waiting. A call of it that has begun keeps the turn until its end.
 
         To be called before the request is taken out of its flight.
         """
-        request = intake.request
-        if not request.ordering_key:
+        if not intake.request.ordering_key:
             return
         others: int | None = None
         with suppress(RedisAway):
             others = await self._flights.withdraw(intake.admission.fingerprint, intake.waiter)
-        await self._turns.leave(
-            request.ordering_key, intake.waiter, after=request.after, only_waiting=others is None or others > 0
-        )
+        await self._leave(intake, only_waiting=others is None or others > 0)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _leave(self, intake: Intake, *, only_waiting: bool) -> None:
+        request = intake.request
+        if request.ordering_key:
+            await self._turns.leave(request.ordering_key, intake.waiter, after=request.after, only_waiting=only_waiting)
 
     async def _note(self, intake: Intake, waits: Waits) -> None:
         before = self._told.get(intake.waiter)

@@ -165,4 +165,11 @@ async def test_what_needs_no_call_passes_by(barrier, record):
     await barrier.pass_by(asking(after="before"))
     await barrier.pass_by(asking(None))
 
+    assert record.noted == [("leave", "me", 1)]
+
+
+async def test_whoever_goes_no_further_gives_its_turn_back(barrier, record):
+    """A request that passed, and is not called after all, leaves its turn to the next."""
+    await barrier.leave(asking(), 1)
+
     assert record.noted == [("leave", "me", 0)]
