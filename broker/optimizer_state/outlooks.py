@@ -27,7 +27,12 @@ class Loads:
 
     def learn(self, outlooks: Mapping[str, Outlook], now_ms: int) -> None:
         """Take what was told last; what was sent before an outlook was told is part of it."""
-        self._outlooks = outlooks
+        heard = {
+            backend: outlook
+            for backend, outlook in self._outlooks.items()
+            if backend not in outlooks or outlook.told_ms > outlooks[backend].told_ms
+        }
+        outlooks = self._outlooks = {**outlooks, **heard}
         for backend in list(self._sent_ms):
             outlook = outlooks.get(backend)
             known_ms = max(now_ms - TRUSTED_MS, 0 if outlook is None else outlook.told_ms - TRANSIT_MS)
@@ -36,6 +41,12 @@ class Loads:
                 sent.popleft()
             if not sent:
                 del self._sent_ms[backend]
+
+    def hear(self, backend: str, outlook: Outlook) -> None:
+        """A backend's outlook reached this process by another way, sooner than the others."""
+        known = self._outlooks.get(backend)
+        if known is None or outlook.told_ms > known.told_ms:
+            self._outlooks = {**self._outlooks, backend: outlook}
 
     def add(self, backend: str, now_ms: int, calls: int = 1) -> None:
         """This process has just sent so many calls there; more than one if its like probably do the same now."""

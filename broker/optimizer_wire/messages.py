@@ -154,6 +154,13 @@ class Hop(msgspec.Struct, frozen=True):
     model: str
 
 
+class MovedFrom(msgspec.Struct, frozen=True):
+    """The backend that a call moved from, and when one more call would have started there (on the fleet's clock)."""
+
+    backend: str
+    ready_ms: int
+
+
 class Waiter(msgspec.Struct, frozen=True, omit_defaults=True):
     """A request in a flight: where to reply, until when, and for whom. This is what Redis keeps of it."""
 
@@ -173,6 +180,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     there is none: the cache is off or Redis was away, and only `waiter` is to be answered.
     `hop` is the station of `route` that this message is for; `attempts` counts the calls already made. `failed` are the
     backends that failed it for another reason than their rate: it does not go back to them.
+    `moved_from` tells its new worker what it may not have heard yet.
     """
 
     v: int
@@ -187,6 +195,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     hop: int = 0
     attempts: int = 0
     failed: tuple[str, ...] = ()
+    moved_from: MovedFrom | None = None
     may_read: bool = True
     store_ttl_ms: int = 0
     ordering_key: OrderingKey | None = None

@@ -33,6 +33,10 @@ class Fleet:
         """This worker has just sent a call there, and its mates probably as well: the next one waits behind them."""
         self._loads.add(backend, self._store.clock.now_ms(), self._budget.workers_seen)
 
+    def hear(self, backend: str, ready_ms: int) -> None:
+        """A backend can take a call only then, as a call that came from there tells."""
+        self._loads.hear(backend, Outlook(ready_ms, reason="moved", told_ms=self._store.clock.now_ms()))
+
     async def beat(self) -> bool:
         """Tell that this worker lives, and look at the others; False if Redis is away."""
         try:

@@ -4,6 +4,7 @@ import msgspec
 
 from optimizer_service.outbox import Outbox, publish_call
 from optimizer_state.clock import FleetClock
+from optimizer_wire.messages import MovedFrom
 from optimizer_wire.session import BrokerUnavailable, Channel, Refused, Session, Unconfirmed, Unroutable
 from optimizer_wire.topology import Names
 from optimizer_workers.job import Job
@@ -63,14 +64,15 @@ class Link:
         if job.stage == self.stage:
             await self.channel.reject(job.tag)
 
-    async def send_to(self, job: Job, number: int, hop: int) -> bool:
+    async def send_to(self, job: Job, number: int, hop: int, moved_from: MovedFrom | None = None) -> bool:
         """Publish a job's call to one station of its route; False if that does not take it.
 
         :raises BrokerUnavailable: if the outcome is unknown.
         """
         if self._calls is None:
             raise BrokerUnavailable("There is no connection to RabbitMQ for now.")
-        call = msgspec.structs.replace(job.call, hop=hop, number=number, attempts=job.call.attempts + job.attempts)
+        attempts = job.call.attempts + job.attempts
+        call = msgspec.structs.replace(job.call, hop=hop, number=number, attempts=attempts, moved_from=moved_from)
         try:
             await publish_call(self._calls, self.names, call)
         except (Unroutable, Refused):

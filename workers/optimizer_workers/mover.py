@@ -5,6 +5,7 @@ from typing import Any
 
 from optimizer_service.logs import Logger
 from optimizer_state.clock import FleetClock
+from optimizer_wire.messages import MovedFrom
 from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
@@ -33,6 +34,11 @@ class Mover:
         self._clock = clock
         self._log = log
 
+    def hear(self, job: Job) -> None:
+        """A call that moved here tells how soon its former backend could have taken it."""
+        if told := job.call.moved_from:
+            self._fleet.hear(told.backend, told.ready_ms)
+
     def moves(self, job: Job, here_ms: int) -> bool:
         """Move a held call if another backend of its route takes it clearly sooner than here; whether it does."""
         if job.look_first:
@@ -46,15 +52,15 @@ class Mover:
         )
         if station is None:
             return False
-        self._move(job, station)
+        self._move(job, station, here_ms)
         return True
 
     def rescues(self, job: Job, least_ms: int) -> bool:
-        """Move a held call that misses its deadline here to a backend that may still serve it in time; whether it does."""
+        """Move a held call that misses its deadline here to where it may still be served in time; whether it does."""
         now_ms = self._clock.now_ms()
         for station in stations(job.call, ready_ms=self._fleet.ready_ms, alive=self._fleet.alive, now_ms=now_ms):
             if self._fleet.ready_ms(job.call.route[station].backend) + least_ms <= job.deadline_ms:
-                self._move(job, station)
+                self._move(job, station, job.deadline_ms)
                 return True
         return False
 
@@ -65,18 +71,18 @@ class Mover:
             return alive is None
         return any(hop.backend not in alive and hop.backend not in job.call.failed for hop in job.call.route)
 
-    def _move(self, job: Job, station: int) -> None:
+    def _move(self, job: Job, station: int, here_ms: int) -> None:
         self._scheduler.remove(job)
         self._fleet.sent_to(job.call.route[station].backend)
-        self.spawn(self._send(job, station))
+        self.spawn(self._send(job, station, here_ms))
 
-    async def _send(self, job: Job, station: int) -> None:
+    async def _send(self, job: Job, station: int, here_ms: int) -> None:
         """Send a call there, or hold it after all.
 
         Its dispatch has not begun, so that it keeps its number: of two copies the first to begin wins.
         """
         try:
-            if not await self._link.send_to(job, job.call.number, station):
+            if not await self._link.send_to(job, job.call.number, station, MovedFrom(job.hop.backend, here_ms)):
                 self._scheduler.push(job)
                 return
             await self._reporter.moved(self._link.outbox, job, job.call.route[station].backend)

@@ -97,8 +97,8 @@ class Planner:
     def plan(self, now_ms: int, move: Callable[[Job, int], bool], miss: Callable[[Job, str], bool]) -> None:
         """Look at all held calls in the order of service.
 
-        `move(job, start_ms)` may take a call that is served clearly sooner elsewhere, `miss(job, reason)` one that surely
-        misses its deadline here; both say whether they did. What leaves lets those behind it start sooner.
+        `move(job, start_ms)` may take a call that is served clearly sooner elsewhere, `miss(job, reason)` one that
+        surely misses its deadline here; both say whether they did. What leaves lets those behind it start sooner.
         """
         self._planned_ms = now_ms
         lanes: dict[str, list[Job]] = defaultdict(list)

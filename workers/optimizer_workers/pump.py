@@ -69,6 +69,7 @@ class Pump:
         """Hold a call that was delivered."""
         job.held_since_ms = self._clock.now_ms()
         self._scheduler.push(job)
+        self._mover.hear(job)
         if not self._mover.moves(job, self._planner.ready_ms(job.hop.model)):
             self._changed.set()
 
