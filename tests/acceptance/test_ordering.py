@@ -4,10 +4,12 @@ The judge is the backend's own log of requests: what started when, and what over
 """
 
 import asyncio
+import random
 import time
 from contextlib import AsyncExitStack
 from itertools import pairwise
 
+import pytest
 from tests.acceptance.test_awkward_moments import forget_everything
 from tests.acceptance.test_fleet import worker_that_calls
 from tests.support.fleet import clients, echo
@@ -19,9 +21,9 @@ from optimizer_client import Cancelled, Optimizer, OptimizerError
 KEY = "document 7"
 
 
-def calls(sim):
-    """What reached the backend, in the order of the starts; none may overlap another."""
-    found = [call for call in read_log(sim.log.read_text().splitlines()) if call.op == "chat"]
+def calls(sim, only=None):
+    """What reached the backend (of some questions), in the order of the starts; none may overlap another."""
+    found = [call for call in read_log(sim.log.read_text().splitlines()) if only is None or call.question in only]
     for one, other in pairwise(found):
         assert one.end is not None, "a call began while another was open"
         assert one.end <= other.start, "two calls of one ordering key overlap"
@@ -258,3 +260,34 @@ async def test_redis_stays_away(stack: Stack, private_redis):
         replies = await asked
 
     assert all(reply.text.startswith(echo(prompt)) for prompt, reply in zip(prompts, replies, strict=True))
+
+
+@pytest.mark.slow
+async def test_order_under_random_kills(stack: Stack):
+    """Coordinators and workers killed by kill -9 at random for a minute: all are answered, no key's calls overlap."""
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    sim = slow(stack, base_s=0.2)
+    prompts = {(client, key): [f"{i} of {client}, {key}" for i in range(40)] for client in "xyz" for key in "ab"}
+    async with AsyncExitStack() as pool:
+        fleet = dict(zip("xyz", await clients(stack, pool, 3), strict=True))
+        asked = asyncio.gather(
+            *(ask_all(fleet[c], own, ordering_key=key, timeout=300) for (c, key), own in prompts.items())
+        )
+        for _ in range(8):
+            await asyncio.sleep(chance.uniform(2, 6))
+            alive = [each for each in stack.running if each is not sim.running and each.process.poll() is None]
+            victim = chance.choice(alive)
+            victim.kill()
+            started = stack.coordinator() if victim.name == "coordinator" else stack.worker("alpha")
+            await asyncio.to_thread(stack.ready, started)
+
+        replies = await asked
+
+    assert not [each for answers in replies for each in answers if isinstance(each, OptimizerError)]
+    for key in "ab":
+        of_key = {c: named(own) for (c, k), own in prompts.items() if k == key}
+        ran = calls(sim, only={name for own in of_key.values() for name in own})
+        for own in of_key.values():
+            assert list(dict.fromkeys(name for name in ran if name in own)) == own
