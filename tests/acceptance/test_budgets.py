@@ -1,6 +1,6 @@
 """Budgets that hold and are used, on real processes; the judge is each simulator's request log.
 
-Long windows are tested as short ones: a minute of 20 seconds, a day of 20 seconds.
+Long windows are tested as short ones: a minute of 15 seconds, a day of 20 seconds.
 """
 
 import asyncio
@@ -39,11 +39,11 @@ def refusals(calls: list[Call]) -> int:
 
 # ── how much of a budget is used ─────────────────────────────────────────────────────────────────────────────────
 
-MINUTE = {"count": 40, "per_s": 20.0}
+MINUTE = {"count": 40, "per_s": 15.0}
 SECOND = {"count": 10, "per_s": 1.0}
 TOKENS = {"count": 2000, "per_s": 5.0}
 OUTPUT = {"count": 1000, "per_s": 5.0}
-PRESSURE_S = 24.0
+PRESSURE_S = 18.0
 
 
 @pytest.fixture(scope="module")
@@ -207,10 +207,10 @@ async def in_trouble(stack: Stack, private_redis, workers: int, for_s: float, se
 async def test_windows_hold_in_trouble(stack: Stack, private_redis):
     """Five workers, one with a clock an hour ahead, slow calls, a FLUSHALL, then kill -9 again and again: no window of
     any request limit is exceeded, nor the concurrency."""
-    calls = await in_trouble(stack, private_redis, 5, 14.0, random.randrange(1_000_000))
+    calls = await in_trouble(stack, private_redis, 5, 12.0, random.randrange(1_000_000))
 
     assert broken(calls) == {}
-    assert len(calls) >= 60
+    assert len(calls) >= 50
 
 
 @pytest.mark.slow
@@ -237,13 +237,13 @@ async def without_redis(stack: Stack, private_redis, workers: int, away_s: float
         (client,) = await clients(stack, pool, 1)
         for i in range(int((away_s + 12) * 7) + 60):
             book.ask(client, f"{i}", FOR_EVER_S)
-        await asyncio.sleep(4)
+        await asyncio.sleep(3.5)
         await asyncio.to_thread(private_redis.kill)
         gone = time.monotonic()
         await asyncio.sleep(away_s)
         back = time.monotonic()
         await asyncio.to_thread(private_redis.start)
-        await asyncio.sleep(6)
+        await asyncio.sleep(5)
         calls = sim.judged()
         await book.drop()
     meanwhile = sum(gone + 1 < call.start < back for call in calls)

@@ -55,7 +55,7 @@ async def run(stack: Stack, sim: Simulated, load: Load, *, hog: bool) -> list[fl
 @pytest.mark.parametrize(
     "load",
     [
-        pytest.param(Load(20, 2.0, 2.5, 9.0, 0.9), id="seconds"),
+        pytest.param(Load(20, 2.0, 2.5, 7.0, 0.9), id="seconds"),
         pytest.param(Load(40, 20.0, 0.8, 70.0, 0.95), id="minutes", marks=pytest.mark.slow),
     ],
 )
