@@ -259,20 +259,20 @@ async def test_copies_at_two_coordinators_pay_once(entrance, store):
 
 async def test_only_so_many_wait(entrance, monkeypatch):
     """Beyond the bound the last of the longest line is told that the optimizer is overloaded, not whoever comes."""
-    monkeypatch.setattr(gate_module, "MOST_WAITING", 3)
+    monkeypatch.setattr(gate_module, "MOST_WAITING", 4)
     await entrance.come("b0", "bert")
     await asyncio.gather(entrance.come("a0", "anna"), entrance.come("a1", "anna"))
-    first, last = (asyncio.ensure_future(entrance.come(f"b{number}", "bert")) for number in (1, 2))
-    await until(lambda: len(entrance.ear.told) == 2, "two that wait")
-    small = [asyncio.ensure_future(entrance.come("a2", "anna")) for _ in range(1)]
-    await until(lambda: len(entrance.ear.told) == 3, "one more that waits")
+    first, second, last = (asyncio.ensure_future(entrance.come(f"b{number}", "bert")) for number in (1, 2, 3))
+    await until(lambda: len(entrance.ear.told) == 3, "three that wait")
+    small = asyncio.ensure_future(entrance.come("a2", "anna"))
+    await until(lambda: len(entrance.ear.told) == 4, "one more that waits")
 
     with pytest.raises(Overloaded):
-        await entrance.come("b3", "bert")
+        await entrance.come("b4", "bert")
     other = asyncio.ensure_future(entrance.come("a3", "anna"))
     with pytest.raises(Overloaded):
         await last
-    assert await asyncio.gather(first, other, *small) == [True] * 3
+    assert await asyncio.gather(first, second, small, other) == [True] * 4
 
 
 async def test_held_for_too_long(entrance, monkeypatch):
