@@ -66,6 +66,8 @@ requests = st.builds(
     timeout_ms=st.integers(1, 86_400_000),
     stream=st.booleans(),
     ordering_key=st.none() | st.text(max_size=10),
+    after=st.none() | names,
+    supersede=st.booleans(),
     tags=tags,
 )
 usages = st.builds(Usage, amounts, amounts, amounts, amounts, amounts, raw=st.none() | params)

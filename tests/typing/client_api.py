@@ -41,6 +41,7 @@ def options(optimizer: Optimizer, of_the_provider: dict[str, Any]) -> None:
     optimizer.chat("Hi", temperature=0.5, max_tokens=5, response_format={"type": "json_object"}, tools=[])
     optimizer.chat("Hi", cache="refresh", ttl=5, namespace="n", scope="public", priority="batch", tags={"a": "b"})
     optimizer.chat("Hi", extra_body={"top_k": 5})
+    optimizer.chat("Hi", ordering_key="document 7", supersede=True)
     optimizer.chat("Hi", **of_the_provider)
     optimizer.chat("Hi", cache="maybe")  # pyright: ignore[reportArgumentType]
     optimizer.chat("Hi", task="gardening")  # pyright: ignore[reportArgumentType]
