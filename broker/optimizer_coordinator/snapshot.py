@@ -10,7 +10,7 @@ from optimizer_state.presence import Outlook, Roster
 from optimizer_state.settings import Settings
 from optimizer_state.store import RedisAway, Store
 
-REFRESH_S = 1.0
+REFRESH_S = 0.5
 # What a worker told longer ago may have changed since: nobody is refused for it.
 SURE_FOR_MS = 3_000
 # An operator may take a pause back at any moment.
@@ -18,7 +18,7 @@ _UNSURE = frozenset({"", "paused", "draining"})
 
 
 class Snapshot:
-    """The fleet, at most a second old while Redis answers; as last known while it is away."""
+    """The fleet, half a second old while Redis answers; as last known while it is away."""
 
     def __init__(self, store: Store, config: Config) -> None:
         self._store = store

@@ -26,6 +26,8 @@ __all__ = ["Ask", "BreakerChange", "Budget", "FleetView", "Grant", "Level", "Set
 REMIND_S = 0.25
 LEAST_REMIND_S = 0.05
 REMINDS_PER_WINDOW = 10
+# So long after an outage of Redis every worker has noticed its end: the longest probe interval and its timeouts.
+REJOIN_S = 2.0
 # After a refusal that does not say how long, and at most.
 FIRST_BLOCK_MS = 1_000
 LONGEST_BLOCK_MS = 60_000
@@ -81,6 +83,9 @@ class Budget:
 
     async def reserve(self, ask: Ask) -> Grant | Wait:
         """Reserve one call, in all limits or none. Never raises: without Redis it is this worker's share."""
+        if self.workers_seen > 1 and self._store.outage_ms(within_s=REJOIN_S):
+            # Others may not have noticed yet that Redis is back, and go on by their shares.
+            return self._reserve_alone(ask)
         if not self._untold.must_tell:
             try:
                 return await self._reserve(ask)

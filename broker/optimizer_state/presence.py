@@ -1,12 +1,16 @@
 """Who is alive: every worker tells Redis once a second, and every coordinator reads it as a snapshot."""
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from optimizer_state.store import Store
 
 HEARTBEAT_S = 1.0
 ALIVE_MS = 5_000
 FORGET_MS = 3_600_000
+# Everybody has noticed that Redis is back, and said so, after this.
+REJOIN_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,21 @@ class Outlook:
     shut_ms: int = 0
 
 
+def together(outlooks: Sequence[Outlook], now_ms: int) -> Outlook:
+    """The outlook of a backend from those of its workers, who get its calls in turn: what a call has to expect of them.
+
+    Those of workers that have not spoken for a while are left out, unless there are no others.
+    """
+    fresh = [outlook for outlook in outlooks if now_ms - outlook.told_ms <= ALIVE_MS] or outlooks
+    newest = max(fresh, key=lambda outlook: outlook.told_ms)
+    ready = [max(outlook.ready_ms, now_ms) for outlook in fresh]
+    return replace(
+        newest,
+        ready_ms=0 if max(ready) <= now_ms else round(sum(ready) / len(ready)),
+        shut_ms=min(outlook.shut_ms for outlook in fresh),
+    )
+
+
 def _outlook(text: str) -> Outlook:
     ready_ms, per_call_ms, told_ms, shut_ms, reason = text.split(" ", 4)
     return Outlook(int(ready_ms), int(per_call_ms), reason, int(told_ms), int(shut_ms))
@@ -55,22 +74,34 @@ class Roster:
 
     async def leave(self, presence: Presence) -> None:
         """Tell that a worker has stopped."""
-        await self._store.command("ZREM", self._key, f"{presence.backend} {presence.worker}")
+        name = f"{presence.backend} {presence.worker}"
+        await self._store.command("ZREM", self._key, name)
+        await self._store.command("HDEL", self._outlook_key, name)
 
-    async def tell(self, backend: str, outlook: Outlook) -> None:
-        """Tell how soon a backend can take a call."""
+    async def tell(self, presence: Presence, outlook: Outlook) -> None:
+        """Tell how soon a worker's backend can take a call."""
         told_ms = self._store.clock.now_ms()
         words = (outlook.ready_ms, outlook.per_call_ms, told_ms, outlook.shut_ms, outlook.reason)
-        await self._store.command("HSET", self._outlook_key, backend, " ".join(str(word) for word in words))
+        await self._store.command(
+            "HSET", self._outlook_key, f"{presence.backend} {presence.worker}", " ".join(str(word) for word in words)
+        )
 
     async def outlooks(self) -> dict[str, Outlook]:
         """How soon each backend can take a call, as its workers last told; a past `ready_ms` means now."""
         told = await self._store.command("HGETALL", self._outlook_key)
         pairs = told.items() if isinstance(told, dict) else zip(told[::2], told[1::2], strict=True)
-        return {backend.decode(): _outlook(text.decode()) for backend, text in pairs}
+        now_ms, of_backends, gone = self._store.clock.now_ms(), defaultdict(list), []
+        for name, text in pairs:
+            outlook = _outlook(text.decode())
+            if now_ms - outlook.told_ms > FORGET_MS:
+                gone.append(name)
+            of_backends[name.decode().split(" ", 1)[0]].append(outlook)
+        if gone:
+            await self._store.command("HDEL", self._outlook_key, *gone)
+        return {backend: together(outlooks, now_ms) for backend, outlooks in of_backends.items()}
 
     async def alive(self) -> tuple[Presence, ...]:
-        """Who was heard of within the last five seconds."""
-        since = self._store.clock.now_ms() - ALIVE_MS
+        """Who was heard of within the last five seconds; right after an outage of Redis, within the last before it."""
+        since = self._store.clock.now_ms() - ALIVE_MS - self._store.outage_ms(within_s=REJOIN_S)
         members = await self._store.command("ZRANGE", self._key, since, "+inf", "BYSCORE")
         return tuple(Presence(*member.decode().split(" ", 1)) for member in members)

@@ -109,11 +109,17 @@ class Store:
         self._sha: dict[Script, str] = {}
         self._failures = 0
         self._away_until: float | None = None
+        self._left_at = self._back_at = 0.0
 
     @property
     def away(self) -> bool:
         """Whether Redis was away when last looked at."""
         return self._away_until is not None
+
+    def outage_ms(self, *, within_s: float) -> int:
+        """How long the last outage took, if it ended within the last so many seconds; else 0."""
+        ended_ago_s = time.monotonic() - self._back_at
+        return round((self._back_at - self._left_at) * 1000) if ended_ago_s < within_s else 0
 
     async def close(self) -> None:
         """Close all connections."""
@@ -204,7 +210,8 @@ class Store:
     def _failed(self, error: Exception, weight: int) -> NoReturn:
         self._failures += weight
         if self._failures >= FAILURES_TO_LEAVE and self._away_until is None:
-            self._away_until = time.monotonic() + PROBE_S * random.uniform(1, 1.5)
+            self._left_at = time.monotonic()
+            self._away_until = self._left_at + PROBE_S * random.uniform(1, 1.5)
             self._on_change(f"{masked_url(self._url)}: {error}")
         raise RedisAway(f"Redis at {masked_url(self._url)} does not answer: {error}") from error
 
@@ -212,4 +219,5 @@ class Store:
         self._failures = 0
         if self._away_until is not None:
             self._away_until = None
+            self._back_at = time.monotonic()
             self._on_change(None)

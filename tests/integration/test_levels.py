@@ -178,7 +178,7 @@ async def test_workers_outlook_and_estimates_are_seen(store):
     roster, learned = Roster(store), Learned(store, BACKEND)
     for name in ("w1", "w2"):
         await roster.beat(Presence("b", name))
-    await roster.tell("b", Outlook(store.clock.now_ms() + 5_000, 100, "rpm"))
+    await roster.tell(Presence("b", "w"), Outlook(store.clock.now_ms() + 5_000, 100, "rpm"))
     learned.estimates.add("big", chars=100, input_tokens=30, output_tokens=20, micro_usd=5)
     await learned.exchange()
 

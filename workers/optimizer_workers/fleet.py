@@ -42,12 +42,16 @@ class Fleet:
         try:
             await self._store.synchronise_clock()
             await self._roster.beat(self._presence)
-            await self._roster.tell(self._presence.backend, self._told())
-            self._loads.learn(await self._roster.outlooks(), self._store.clock.now_ms())
             await self._look()
         except RedisAway:
             return False
         return True
+
+    async def exchange(self) -> None:
+        """Tell how soon this backend can take a call, and learn it of the others. Never raises."""
+        with suppress(RedisAway):
+            await self._roster.tell(self._presence, self._told())
+            self._loads.learn(await self._roster.outlooks(), self._store.clock.now_ms())
 
     def _told(self) -> Outlook:
         """How soon, unless an operator has taken the backend out: then nobody is to move calls there."""

@@ -13,9 +13,10 @@ class Job:
 
     `stage` names the session it came on: after a reconnect its ack would mean another message. `owner` is a token of
     this delivery, so that a worker that gets the same call twice does not take its own first attempt for itself.
-    `amounts` is what it will probably use of the backend's limits, `cost` the same in tokens, for fair sharing; `chars`
-    the length of its prompt; `used_tokens` what the last call did use. `charged` and `finish` are the scheduler's: the
-    tokens that its agent was charged with, and until when, in the virtual time of its priority.
+    `hopeless_since_ms` says since when no backend seems to serve it in time. `amounts` is what it will probably use of
+    the backend's limits, `cost` the same in tokens, for fair sharing; `chars` the length of its prompt; `used_tokens`
+    what the last call did use. `charged` and `finish` are the scheduler's: the tokens that its agent was charged with,
+    and until when, in the virtual time of its priority.
     """
 
     call: Call
@@ -26,6 +27,7 @@ class Job:
     look_first: bool = False
     not_before_ms: int = 0
     held_since_ms: int = 0
+    hopeless_since_ms: int = 0
     attempts: int = 0
     retries: int = 0
     owner: str = field(default_factory=new_id)

@@ -27,7 +27,7 @@ PASSING = frozenset({"concurrency", "restored"})
 # Operators may end a pause at any time, and a share or a worker's own part of a limit may grow.
 UNSURE = frozenset({*PASSING, "paused", "share", "own share"})
 # How long these last nobody knows: long enough for others to be better. A share grows with the calls of others.
-UNKNOWN_MS = {"paused": 3_600_000, "share": 1_500}
+UNKNOWN_MS = {"paused": 3_600_000, "share": 1_100}
 
 
 @dataclass(frozen=True, slots=True)

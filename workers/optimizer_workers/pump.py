@@ -25,6 +25,7 @@ from optimizer_workers.scheduler import Scheduler
 
 LONGEST_LOOK_S = 1.0
 TELL_WAIT_MS = 1_000
+SURE_AFTER_MS = 600
 RESERVED_AT_ONCE = 16
 # Waits that say nothing about the backend: it is busy, or this Redis is being told what was used.
 _ORDINARY = frozenset({"restored", "concurrency"})
@@ -171,12 +172,17 @@ class Pump:
 
     def _misses(self, job: Job, reason: str) -> bool:
         """A held call surely misses its deadline here: let another backend try, or tell; False if that is too early."""
-        least_ms = self._planner.least_ms
+        now_ms, least_ms = self._clock.now_ms(), self._planner.least_ms
         if self._mover.may_come(job, least_ms):
             return False
-        if not self._mover.rescues(job, least_ms):
-            self._scheduler.remove(job)
-            self.spawn(self._give_up(job, reason))
+        if self._mover.rescues(job, least_ms):
+            return True
+        # What is known of the others is a moment old: they may yet have room for it.
+        job.hopeless_since_ms = job.hopeless_since_ms or now_ms
+        if now_ms - job.hopeless_since_ms < SURE_AFTER_MS:
+            return True
+        self._scheduler.remove(job)
+        self.spawn(self._give_up(job, reason))
         return True
 
     async def _change(self, in_ms: int | None) -> None:
@@ -214,10 +220,9 @@ class Pump:
             self._link.give_up()
 
     async def tend(self) -> None:
-        """Once a second: plan anew, and let go of what nobody waits for any more."""
+        """Once a second: let go of what nobody waits for any more."""
         while True:
             await asyncio.sleep(LONGEST_LOOK_S)
-            self.plan()
             for job in self._scheduler.take_expired(self._clock.now_ms()):
                 await self._expire(job)
 

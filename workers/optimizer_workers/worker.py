@@ -40,6 +40,7 @@ from optimizer_workers.scheduler import Scheduler
 from optimizer_workers.upstream import Upstream
 
 PREFETCH = 300  # of each of the three priorities: together the window that the scheduler orders
+LOOK_AHEAD_S = 0.25
 REPEATS_S = 0.25
 
 
@@ -187,6 +188,7 @@ class Worker:
         """Tell that this worker lives, and keep Redis and its own view of it fresh, until cancelled."""
         await asyncio.gather(
             every(HEARTBEAT_S, self._beat),
+            every(LOOK_AHEAD_S, self._look_ahead),
             every(self._parts.budget.remind_s, self._parts.budget.remind),
             every(REPEATS_S, self._parts.repeats.remind),
             every(RENEW_S, self._keep),
@@ -194,8 +196,14 @@ class Worker:
         )
 
     async def _beat(self) -> None:
-        self._fleet.own = self._planner.outlook(self._store.clock.now_ms())
         REDIS_UP.labels(self._backend.name).set(await self._fleet.beat())
+
+    async def _look_ahead(self) -> None:
+        """Plan anew, and tell the others what comes of it: what is old sends calls to where they wait longer."""
+        if self.serving:
+            self._pump.plan()
+        self._fleet.own = self._planner.outlook(self._store.clock.now_ms())
+        await self._fleet.exchange()
 
     async def _learn(self) -> None:
         await self._parts.learned.exchange()

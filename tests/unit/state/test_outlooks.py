@@ -3,7 +3,7 @@
 import pytest
 
 from optimizer_state.outlooks import NEVER_MS, Loads
-from optimizer_state.presence import Outlook
+from optimizer_state.presence import Outlook, together
 
 NOW = 100_000
 
@@ -71,3 +71,16 @@ def test_what_is_heard_on_another_way():
     assert loads.ready_ms("a", 1_300) == 9_000
     loads.learn({"a": Outlook(5_000, told_ms=2_000)}, 2_100)
     assert loads.ready_ms("a", 2_100) == 5_000
+
+
+def test_workers_of_a_backend_together():
+    """What a call has to expect of a backend is the mean of its workers, who take calls in turn; shut are only all."""
+    one = Outlook(9_000, 100, "rpm", told_ms=1_000, shut_ms=9_000)
+    other = Outlook(0, 50, "", told_ms=1_100)
+    silent = Outlook(99_000, told_ms=-60_000)
+
+    both = together([one, other, silent], 1_000)
+
+    assert (both.ready_ms, both.shut_ms, both.told_ms) == (5_000, 0, 1_100)
+    assert together([other], 1_000).ready_ms == 0
+    assert together([silent], 1_000) == silent
