@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+import openai
 import pytest
 import redis
 from tests.support.fleet import clients
 from tests.support.judge import Call, Limit, measured, used_share
-from tests.support.notes import Notebook
+from tests.support.notes import ANSWERED, Notebook
 from tests.support.stack import Running, Simulated, Stack, wait_until
 from tests.support.tap import shared_stack
 
@@ -119,6 +120,55 @@ def test_budget_holds(pressed, backend, window, what):
 
     assert seen <= window["count"]
     assert refusals(pressed[backend]) == 0
+
+
+# ── what others use, and windows by the clock ────────────────────────────────────────────────────────────────────
+
+
+async def test_headers_lower_the_budget(stack: Stack):
+    """Somebody else uses half of a key's minute: the backend's headers tell, and hardly a call is refused for it."""
+    sim = stack.simulate(
+        "alpha",
+        {"headers": "mistral", "limits": {"rpm": 20}, "latency": {"base_s": 0.1}},
+        limits={"rpm": 20, "concurrency": 2},
+        ratelimit_headers="mistral",
+    )
+    await asyncio.to_thread(stack.start, workers=2)
+    async with openai.AsyncOpenAI(base_url=f"{sim.url}/v1", api_key="k", max_retries=0) as other:
+        for i in range(10):
+            await other.chat.completions.create(model="m", messages=[{"role": "user", "content": f"other {i}"}])
+    book = Notebook()
+    async with AsyncExitStack() as pool:
+        (client,) = await clients(stack, pool, 1)
+        for i in range(20):
+            book.ask(client, f"question {i}", FOR_EVER_S)
+        await asyncio.to_thread(wait_until, lambda: book.count(ANSWERED) >= 10, "ten answers")
+        await asyncio.sleep(1.0)
+        await book.drop()
+
+    assert book.count(ANSWERED) == 10
+    assert refusals(sim.judged()) <= 2
+
+
+@pytest.mark.slow
+async def test_day_begins_anew_by_the_clock(stack: Stack):
+    """A limit of a day with a reset at a wall-clock time gives all of it at once after that time, no sooner."""
+    reset = (int(time.time() + 15) // 60 + 1) * 60
+    written = time.strftime("%H:%M UTC", time.gmtime(reset))
+    sim = stack.simulate("alpha", limits=[{"rpd": 5, "reset": written}], concurrency=8)
+    await asyncio.to_thread(stack.start, workers=2)
+    book = Notebook()
+    async with AsyncExitStack() as pool:
+        (client,) = await clients(stack, pool, 1)
+        for i in range(12):
+            book.ask(client, f"question {i}", 400.0)
+        await asyncio.sleep(reset + 4.0 - time.time())
+        await book.drop()
+    at = [call["at"] - reset for call in sim.calls()]
+
+    print([round(each, 2) for each in at])
+    assert [each < 0 for each in at] == [True] * 5 + [False] * 5
+    assert max(at) < 2.0
 
 
 # ── through kills, forgetting and wrong clocks ───────────────────────────────────────────────────────────────────
