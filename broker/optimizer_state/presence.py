@@ -41,15 +41,16 @@ class Outlook:
 def together(outlooks: Sequence[Outlook], now_ms: int) -> Outlook:
     """The outlook of a backend from those of its workers, who get its calls in turn: what a call has to expect of them.
 
-    Those of workers that have not spoken for a while are left out, unless there are no others.
+    Until when nothing starts holds for all of them, since they share one budget. Those of workers that have not spoken
+    for a while are left out, unless there are no others.
     """
     fresh = [outlook for outlook in outlooks if now_ms - outlook.told_ms <= ALIVE_MS] or outlooks
-    newest = max(fresh, key=lambda outlook: outlook.told_ms)
-    ready = [max(outlook.ready_ms, now_ms) for outlook in fresh]
+    latest = max(fresh, key=lambda outlook: (outlook.shut_ms, outlook.ready_ms))
+    ready = [max(outlook.ready_ms, latest.shut_ms, now_ms) for outlook in fresh]
     return replace(
-        newest,
+        latest,
         ready_ms=0 if max(ready) <= now_ms else round(sum(ready) / len(ready)),
-        shut_ms=min(outlook.shut_ms for outlook in fresh),
+        told_ms=max(outlook.told_ms for outlook in fresh),
     )
 
 

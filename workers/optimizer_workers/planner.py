@@ -166,6 +166,8 @@ class Planner:
 
     def outlook(self, now_ms: int) -> Outlook:
         """How soon a call that comes now can start, for the other processes."""
+        if closed := self._closed(now_ms):
+            return closed
         over = [
             lane for lane, refusal in self._refused.items() if refusal.until_ms <= now_ms and lane not in self._tail_ms
         ]
@@ -179,6 +181,13 @@ class Planner:
         reason = "concurrency" if refusal is None else refusal.wait.limit
         shut_ms = refusal.until_ms if refusal is not None and self._sure(reason) else 0
         return Outlook(self._lane_ready_ms(last), self._per_call_ms(reason), reason, shut_ms=shut_ms)
+
+    def _closed(self, now_ms: int) -> Outlook | None:
+        """The outlook of a backend that takes no call at all, as everybody sees it, whether anything waits or not."""
+        view = self._budget.fleet_view
+        breaker_ms = view.breaker_until_ms if view.breaker == "open" else 0
+        until_ms, reason = max((view.blocked_until_ms, "blocked"), (breaker_ms, "breaker"))
+        return Outlook(until_ms, 0, reason, shut_ms=until_ms) if until_ms > now_ms else None
 
     def _lane_ready_ms(self, lane: str) -> int:
         refusal = self._refused.get(lane)

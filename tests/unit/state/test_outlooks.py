@@ -74,13 +74,13 @@ def test_what_is_heard_on_another_way():
 
 
 def test_workers_of_a_backend_together():
-    """What a call has to expect of a backend is the mean of its workers, who take calls in turn; shut are only all."""
-    one = Outlook(9_000, 100, "rpm", told_ms=1_000, shut_ms=9_000)
+    """What a call has to expect of a backend is the mean of its workers, who take calls in turn; shut it is for all."""
+    one = Outlook(9_000, 100, "rpm", told_ms=1_000, shut_ms=3_000)
     other = Outlook(0, 50, "", told_ms=1_100)
     silent = Outlook(99_000, told_ms=-60_000)
 
     both = together([one, other, silent], 1_000)
 
-    assert (both.ready_ms, both.shut_ms, both.told_ms) == (5_000, 0, 1_100)
+    assert (both.ready_ms, both.shut_ms, both.told_ms, both.reason) == (6_000, 3_000, 1_100, "rpm")
     assert together([other], 1_000).ready_ms == 0
     assert together([silent], 1_000) == silent
