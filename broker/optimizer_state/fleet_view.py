@@ -40,6 +40,11 @@ class FleetView:
     calls: int = 0
     levels: dict[str, Level] = field(default_factory=dict)
 
+    @property
+    def shut_until_ms(self) -> int:
+        """Until when no call starts, because the backend said so or its circuit breaker is open; past means now."""
+        return max(self.blocked_until_ms, self.breaker_until_ms if self.breaker == "open" else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Look:

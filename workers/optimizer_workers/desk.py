@@ -127,6 +127,10 @@ class Desk:
                 return verdict
             await asyncio.sleep(max(SHORTEST_REST_MS / 1000, min(verdict.ms / 1000, LONGEST_REST_MS / 1000)))
 
+    def shut_until_ms(self) -> int:
+        """Until when the backend takes no call at all, as last seen; past means that it does."""
+        return self._allowance.budget.fleet_view.shut_until_ms
+
     async def _wanted(self, job: Job) -> bool:
         if job.call.flight:
             with suppress(RedisAway):

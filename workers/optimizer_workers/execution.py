@@ -131,7 +131,7 @@ class Execution:
                 await self._answered(job, finding, fly=fly)
                 return
             again = await self._failed(job, finding, fly=fly)
-            next_grant = None if again is None else await self._repeat(job, again, fly=fly)
+            next_grant = None if again is None else await self._repeat(job, finding, again, fly=fly)
             if next_grant is None:
                 return
             grant = next_grant
@@ -223,13 +223,17 @@ class Execution:
             await self._begin(job)
         return False
 
-    async def _repeat(self, job: Job, again: Again, *, fly: bool) -> Grant | None:
+    async def _repeat(self, job: Job, finding: Finding, again: Again, *, fly: bool) -> Grant | None:
         """The grant for another call here after a pause; None if that was the job's end."""
         job.retries += 1
         pause_s = again.after_s
         while pause_s > 0:
             if not await self._desk.pause(job, pause_s):
                 self._desk.hold(job, 0)
+                return None
+            if self._desk.shut_until_ms() > job.deadline_ms:
+                # The backend takes no more calls before that: what it said last is the answer.
+                await self._give_up(job, finding, fly=fly)
                 return None
             pause_s = await self._repeats.wait_s(job)
         return await self._reserve(job, fly=fly)

@@ -185,8 +185,8 @@ class Planner:
     def _closed(self, now_ms: int) -> Outlook | None:
         """The outlook of a backend that takes no call at all, as everybody sees it, whether anything waits or not."""
         view = self._budget.fleet_view
-        breaker_ms = view.breaker_until_ms if view.breaker == "open" else 0
-        until_ms, reason = max((view.blocked_until_ms, "blocked"), (breaker_ms, "breaker"))
+        until_ms = view.shut_until_ms
+        reason = "blocked" if until_ms == view.blocked_until_ms else "breaker"
         return Outlook(until_ms, 0, reason, shut_ms=until_ms) if until_ms > now_ms else None
 
     def _lane_ready_ms(self, lane: str) -> int:
