@@ -15,6 +15,7 @@ from optimizer_state.arrivals import Arrivals
 from optimizer_state.budget_steps import Ending, matching, reserve_step, settle_step
 from optimizer_state.fleet_view import FleetView, Level, Look, look_of
 from optimizer_state.grants import Ask, BreakerChange, Grant, Settled, Wait
+from optimizer_state.periods import period
 from optimizer_state.store import RedisAway, Step, Store
 from optimizer_state.teller import LEASE_MS, Teller
 from optimizer_state.untold import Untold
@@ -56,6 +57,13 @@ class Budget:
         if self._shortest_ms is None:
             return REMIND_S
         return min(REMIND_S, max(LEAST_REMIND_S, self._shortest_ms / 1000 / REMINDS_PER_WINDOW))
+
+    @property
+    def reset_s(self) -> float | None:
+        """In how many seconds the first of the backend's own fixed windows begins anew; None if there is none."""
+        now_ms = self._now_ms()
+        resets = [limit.reset for limit in self._backend.limits if limit.reset and limit.dimension != "usd"]
+        return min((period(reset, now_ms)[1] - now_ms for reset in resets), default=0) / 1000 if resets else None
 
     @property
     def fleet_view(self) -> FleetView:

@@ -55,6 +55,10 @@ class Allowance:
         """The call is not made after all."""
         await self.settle(grant, _UNSENT)
 
+    def reset_s(self) -> float | None:
+        """In how many seconds a quota of the backend begins anew by the clock, the first of them; None if none does."""
+        return self.budget.reset_s
+
     async def block(self, grant: Grant, block: Block) -> float:
         """Leave the backend alone for a while, all workers; returns for how many seconds."""
         return await self.budget.block(block.for_s, block.reason, grant.reservation)

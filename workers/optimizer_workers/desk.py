@@ -6,7 +6,7 @@ from contextlib import suppress
 from optimizer_service.outbox import Outbox
 from optimizer_state.budget import Grant, Wait
 from optimizer_state.clock import FleetClock
-from optimizer_state.flights import RENEW_S, Answer, Flights
+from optimizer_state.flights import Answer, Flights
 from optimizer_state.quotas import Quotas
 from optimizer_state.store import RedisAway
 from optimizer_state.turns import Turns
@@ -41,10 +41,15 @@ class Desk:
         self._fleet = fleet
         self._scheduler = scheduler
         self._allowance = allowance
+        self._stopping = False
         self._flights = flights
         self._turns = turns
         self._quotas = quotas
         self._clock = clock
+
+    def stop(self) -> None:
+        """This worker ends: what only waits is to be left to others."""
+        self._stopping = True
 
     @property
     def outbox(self) -> Outbox:
@@ -106,8 +111,8 @@ class Desk:
         """Rest before a repetition, keeping the flight; False if nobody waits any more."""
         left_s = for_s
         while left_s > 0:
-            await asyncio.sleep(min(left_s, RENEW_S))
-            left_s -= RENEW_S
+            await asyncio.sleep(min(left_s, LONGEST_REST_MS / 1000))
+            left_s -= LONGEST_REST_MS / 1000
             if not await self._wanted(job):
                 return False
         return True
@@ -132,6 +137,8 @@ class Desk:
         return self._allowance.budget.fleet_view.shut_until_ms
 
     async def _wanted(self, job: Job) -> bool:
+        if self._stopping:
+            return False
         if job.call.flight:
             with suppress(RedisAway):
                 return await self._flights.renew(job.call, job.owner) == "ok"

@@ -71,6 +71,16 @@ class Mover:
             return alive is None
         return any(hop.backend not in alive and hop.backend not in job.call.failed for hop in job.call.route)
 
+    async def send_back(self, job: Job) -> None:
+        """Send a call back to the end of the queue it came from, or hold it after all."""
+        try:
+            if await self._link.send_to(job, job.call.number, job.call.hop):
+                await self._link.ack(job)
+            else:
+                self._scheduler.push(job)
+        except BrokerUnavailable:
+            self._log.info("not let go: no connection", work=job.call.work_id)
+
     def _move(self, job: Job, station: int, here_ms: int) -> None:
         self._scheduler.remove(job)
         self._fleet.sent_to(job.call.route[station].backend)

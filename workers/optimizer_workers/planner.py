@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from optimizer_config.amounts import Amounts
 from optimizer_config.model import Backend, Limit
-from optimizer_state.budget import Wait
+from optimizer_state.budget import FleetView, Wait
 from optimizer_state.presence import Outlook
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.forecast import Line, Supply, per_call_ms
@@ -163,6 +163,23 @@ class Planner:
     def _held_too_long_ms(jobs: list[Job], now_ms: int) -> int:
         oldest_ms = min(job.held_since_ms for job in jobs)
         return HELD_TOO_LONG_MS if now_ms - oldest_ms > HELD_TOO_LONG_MS else 0
+
+    def dry_ms(self, now_ms: int) -> int:
+        """For how long no call at all starts here, as far as known; 0 if one may."""
+        view = self._budget.fleet_view
+        if view.mode == "paused":
+            return UNKNOWN_MS["paused"]
+        shut_ms = max(0, view.shut_until_ms - now_ms)
+        waits = [refusal.until_ms - now_ms for refusal in self._refused.values() if self._used_up(refusal, view)]
+        held = {job.hop.model for job in self._scheduler.in_order(now_ms)}
+        all_wait = bool(waits) and len(waits) == len(self._refused) and held <= self._refused.keys()
+        return max(shut_ms, min(waits) if all_wait else 0)
+
+    @staticmethod
+    def _used_up(refusal: _Refusal, view: FleetView) -> bool:
+        """Whether the limit that refused is still used up: operators may have raised it."""
+        level = view.levels.get(refusal.wait.limit)
+        return level is not None and level.left <= 0
 
     def outlook(self, now_ms: int) -> Outlook:
         """How soon a call that comes now can start, for the other processes."""

@@ -219,6 +219,22 @@ class Pump:
             self._log.exception("job failed for good", work=job.call.work_id)
             self._link.give_up()
 
+    async def let_go(self) -> int:
+        """Send what is held back to the end of its queue; returns how many calls.
+
+        Not by requeueing: that counts towards the delivery limit, as if they had harmed a worker.
+        """
+        jobs = [job for job in self._scheduler.take_all() if not self._kept(job)]
+        for job in jobs:
+            self.spawn(self._mover.send_back(job))
+        return len(jobs)
+
+    def _kept(self, job: Job) -> bool:
+        """What needs no budget is looked at here and now."""
+        if job.look_first:
+            self._scheduler.push(job)
+        return job.look_first
+
     async def tend(self) -> None:
         """Once a second: let go of what nobody waits for any more."""
         while True:

@@ -24,13 +24,17 @@ class Block:
     reason: str
 
 
-def block_after(outcome: Outcome, retry_after_s: float | None) -> Block | None:
-    """What an outcome means for the calls of others, or None if it means nothing to them."""
+def block_after(outcome: Outcome, retry_after_s: float | None, reset_s: float | None = None) -> Block | None:
+    """What an outcome means for the calls of others, or None if it means nothing to them.
+
+    `reset_s`: in how many seconds the backend's own day begins anew, if it is configured.
+    """
     if outcome.rate_only:
         return Block(retry_after_s, outcome.value)
     if outcome in PARK_S:
         for_s = PARK_S[outcome]
-        if outcome is Outcome.quota_day and retry_after_s is not None:
-            for_s = max(SHORTEST_QUOTA_S, retry_after_s)
+        if outcome is Outcome.quota_day:
+            told_s = reset_s if retry_after_s is None else retry_after_s
+            for_s = for_s if told_s is None else max(SHORTEST_QUOTA_S, told_s)
         return Block(min(for_s, LONGEST_PARK_S), outcome.value)
     return None

@@ -157,7 +157,7 @@ class Upstream:
 
     async def _block(self, grant: Grant, result: CallResult) -> float | None:
         """Before the reservation is settled: no other call is to start in between."""
-        block = block_after(result.outcome, result.retry_after_s)
+        block = block_after(result.outcome, result.retry_after_s, self._allowance.reset_s())
         return None if block is None else await self._allowance.block(grant, block)
 
     async def _settle(self, grant: Grant, settled: Settled) -> BreakerChange | None:

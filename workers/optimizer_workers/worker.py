@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_service.lifetime import every, first_of
 from optimizer_service.logs import Logger
 from optimizer_state.budget import Budget
@@ -17,12 +15,12 @@ from optimizer_state.quotas import Quotas
 from optimizer_state.store import RedisAway, Store
 from optimizer_state.turns import Turns
 from optimizer_wire import events
-from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
-from optimizer_wire.errors import InvalidRequest, OptimizerError
-from optimizer_wire.messages import CALL_TYPE, Call, Priority
-from optimizer_wire.session import BrokerUnavailable, Session, delivery_of
+from optimizer_wire.errors import OptimizerError
+from optimizer_wire.messages import Priority
+from optimizer_wire.session import BrokerUnavailable, Session
 from optimizer_wire.topology import Names, backend_topology, shared_topology
 from optimizer_workers.allowance import Allowance
+from optimizer_workers.consumption import Consumption
 from optimizer_workers.desk import Desk
 from optimizer_workers.estimate import request_chars
 from optimizer_workers.execution import Execution
@@ -36,10 +34,10 @@ from optimizer_workers.planner import Planner
 from optimizer_workers.pump import Pump
 from optimizer_workers.repeats import Repeats
 from optimizer_workers.reporter import Reporter
+from optimizer_workers.rest import Rest
 from optimizer_workers.scheduler import Scheduler
 from optimizer_workers.upstream import Upstream
 
-PREFETCH = 300  # of each of the three priorities: together the window that the scheduler orders
 LOOK_AHEAD_S = 0.25
 REPEATS_S = 0.25
 
@@ -75,7 +73,7 @@ class Worker:
         self._reporter = Reporter(self._backend.name, f"worker/{self._backend.name}/{instance}")
         self._planner = Planner(self._backend, self._scheduler, parts.upstream.latency, parts.allowance)
         flights = Flights(store)
-        desk = Desk(
+        self._desk = desk = Desk(
             self._link, self._scheduler, self._fleet, parts.allowance, flights, Turns(store), parts.quotas, store.clock
         )
         execution = Execution(desk, flights, parts.upstream, parts.repeats, self._reporter, store.clock)
@@ -103,20 +101,23 @@ class Worker:
         await channel.declare(backend_topology(names, [self._backend.name]))
         self._link.connect(session, channel, await session.channel(confirms=True))
         queues = [names.call_queue(self._backend.name, priority) for priority in Priority]
-        deliver = self._receiver(self._link.stage)
-        tags = [
-            await channel.consume(queue, deliver, prefetch=PREFETCH, on_cancel=session.lost.set) for queue in queues
-        ]
+        consumption = Consumption(
+            channel, self._link.stage, queues, self._take, self._refuse, on_cancel=session.lost.set
+        )
+        await consumption.start()
         self.serving = True
         self._log.info("ready", concurrency=self._backend.concurrency)
         await self._reporter.worker(
             self._link.outbox, events.WORKER_STARTED, f"{self._backend.concurrency} calls at once"
         )
-        loops = [asyncio.ensure_future(self._guard(loop)) for loop in (self._pump.work(), self._pump.tend())]
+        rest = Rest(consumption, self._planner, self._pump, self._store.clock, self._log)
+        loops = [
+            asyncio.ensure_future(self._guard(loop)) for loop in (self._pump.work(), self._pump.tend(), rest.watch())
+        ]
         try:
             await first_of(self._stop, session.lost)
             if not session.lost.is_set():
-                await self._drain(tags)
+                await self._drain(consumption)
         finally:
             self.serving = False
             for loop in loops:
@@ -132,19 +133,22 @@ class Worker:
         await self._parts.learned.exchange()
         await self._fleet.leave()
 
-    async def _drain(self, tags: list[str]) -> None:
+    async def _drain(self, consumption: Consumption) -> None:
         """Take nothing new, hand back what was not begun, finish what runs."""
-        channel = self._link.channel
-        for tag in tags:
-            await channel.stop_consuming(tag)
-        for job in self._scheduler.take_all():
-            await channel.requeue(job.tag)
+        await consumption.stop()
+        self._desk.stop()
+        await self._hand_back()
         if self._pump.running:
             _, unfinished = await asyncio.wait(self._pump.running, timeout=self._parts.drain_s)
             if unfinished:
                 self._log.warning("left undone", calls=len(unfinished))
+        await self._hand_back()
         await self._reporter.worker(self._link.outbox, events.WORKER_STOPPED, "drained")
-        await channel.flush()
+        await self._link.channel.flush()
+
+    async def _hand_back(self) -> None:
+        for job in self._scheduler.take_all():
+            await self._link.channel.requeue(job.tag)
 
     async def _guard(self, loop: Awaitable[None]) -> None:
         """A lost connection ends a loop quietly; anything else is a fault to be seen. Both end the session."""
@@ -158,23 +162,13 @@ class Worker:
 
     # ── taking calls ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _receiver(self, stage: int) -> Callable[[DeliveredMessage], None]:
-        def receive(message: DeliveredMessage) -> None:
-            tag, redelivered = delivery_of(message)
-            try:
-                call = _understood(message)
-            except OptimizerError as error:
-                self._pump.spawn(self._misunderstood(tag, error))
-                return
-            self._pump.take(self._job(call, tag, redelivered, stage))
-
-        return receive
-
-    def _job(self, call: Call, tag: int, redelivered: bool, stage: int) -> Job:
-        job = Job(call, tag, redelivered, stage, call.waiter.deadline_ms, look_first=redelivered)
-        job.chars = request_chars(call.params)
+    def _take(self, job: Job) -> None:
+        job.chars = request_chars(job.call.params)
         self._parts.allowance.estimate(job)
-        return job
+        self._pump.take(job)
+
+    def _refuse(self, tag: int, error: OptimizerError) -> None:
+        self._pump.spawn(self._misunderstood(tag, error))
 
     async def _misunderstood(self, tag: int, error: OptimizerError) -> None:
         """Tell the fleet, and keep the message among the dead letters."""
@@ -211,16 +205,3 @@ class Worker:
     async def _keep(self) -> None:
         with suppress(RedisAway):
             await self._parts.budget.keep()
-
-
-def _understood(message: DeliveredMessage) -> Call:
-    if message.header.properties.message_type != CALL_TYPE:
-        raise InvalidRequest(f"A message on a call queue is not a call ({CALL_TYPE}).")
-    call = decode(message.body, Call)
-    if not 0 <= call.hop < len(call.route):
-        raise InvalidRequest("The call has no station on its route.")
-    if max(len(call.waiter.id.encode()), len(call.waiter.reply_to.encode())) > MAX_NAME_BYTES:
-        raise InvalidRequest(f"The waiter's id and address may have at most {MAX_NAME_BYTES} bytes each.")
-    # What JSON cannot say would fail at every worker that tries to send it to its backend.
-    check_json(call.params)
-    return call

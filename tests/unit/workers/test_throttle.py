@@ -37,3 +37,10 @@ def test_refusals_block(outcome, retry_after_s, block):
 def test_other_outcomes_do_not(outcome):
     """What says nothing about later calls blocks none."""
     assert block_after(outcome, 10.0) is None
+
+
+def test_a_days_quota_that_is_known_to_begin_anew():
+    """A day's quota parks its backend until the day begins anew, if the response does not say and it is configured."""
+    assert block_after(Outcome.quota_day, None, 5_000.0) == Block(5_000.0, "quota_day")
+    assert block_after(Outcome.quota_day, 100.0, 5_000.0) == Block(100.0, "quota_day")
+    assert block_after(Outcome.throttled, None, 5_000.0) == Block(None, "throttled")

@@ -8,7 +8,7 @@ import pytest
 from optimizer_wire.codec import encode
 from optimizer_wire.errors import InvalidRequest
 from optimizer_wire.messages import CALL_TYPE, REQUEST_TYPE, Call, Hop, Waiter
-from optimizer_workers.worker import _understood
+from optimizer_workers.consumption import understood
 
 
 def message(body, kind=CALL_TYPE):
@@ -22,7 +22,7 @@ def call(params=None, **fields):
 
 def test_a_call():
     """A call is understood."""
-    assert _understood(message(encode(call({"messages": []})))) == call({"messages": []})
+    assert understood(message(encode(call({"messages": []})))) == call({"messages": []})
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_a_call():
 def test_what_is_not(body, kind, words):
     """Anything else is refused with the reason, before it is held."""
     with pytest.raises(InvalidRequest, match=words):
-        _understood(message(body, kind))
+        understood(message(body, kind))

@@ -45,6 +45,9 @@ class Allowance:
     def written(self, grant):
         pass
 
+    def reset_s(self):
+        return None
+
     async def settle(self, grant, settled):
         self.settled.append((grant, settled))
 

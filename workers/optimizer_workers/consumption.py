@@ -1,0 +1,76 @@
+"""What a worker takes from its backend's queues: calls that were understood, as long as it wants any."""
+
+from collections.abc import Callable, Sequence
+
+from aiormq.abc import DeliveredMessage
+
+from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
+from optimizer_wire.errors import InvalidRequest, OptimizerError
+from optimizer_wire.messages import CALL_TYPE, Call
+from optimizer_wire.session import Channel, delivery_of
+from optimizer_workers.job import Job
+
+PREFETCH = 300  # of each of the three priorities: together the window that the scheduler orders
+
+
+class Consumption:
+    """The consumers of one session. `take` gets the calls; `refuse` the tag of what is no call, and why."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        stage: int,
+        queues: Sequence[str],
+        take: Callable[[Job], None],
+        refuse: Callable[[int, OptimizerError], None],
+        on_cancel: Callable[[], None],
+    ) -> None:
+        self._channel = channel
+        self._stage = stage
+        self._queues = queues
+        self._take = take
+        self._refuse = refuse
+        self._on_cancel = on_cancel
+        self._tags: list[str] = []
+
+    @property
+    def active(self) -> bool:
+        """Whether calls come in."""
+        return bool(self._tags)
+
+    async def start(self) -> None:
+        """Let calls come in."""
+        for queue in self._queues:
+            tag = await self._channel.consume(queue, self._receive, prefetch=PREFETCH, on_cancel=self._on_cancel)
+            self._tags.append(tag)
+
+    async def stop(self) -> None:
+        """Let no more calls come in; those that have come stay."""
+        while self._tags:
+            await self._channel.stop_consuming(self._tags.pop())
+
+    def _receive(self, message: DeliveredMessage) -> None:
+        tag, redelivered = delivery_of(message)
+        try:
+            call = understood(message)
+        except OptimizerError as error:
+            self._refuse(tag, error)
+            return
+        self._take(Job(call, tag, redelivered, self._stage, call.waiter.deadline_ms, look_first=redelivered))
+
+
+def understood(message: DeliveredMessage) -> Call:
+    """The call in a message.
+
+    :raises OptimizerError: if it is none, or one that no worker could handle.
+    """
+    if message.header.properties.message_type != CALL_TYPE:
+        raise InvalidRequest(f"A message on a call queue is not a call ({CALL_TYPE}).")
+    call = decode(message.body, Call)
+    if not 0 <= call.hop < len(call.route):
+        raise InvalidRequest("The call has no station on its route.")
+    if max(len(call.waiter.id.encode()), len(call.waiter.reply_to.encode())) > MAX_NAME_BYTES:
+        raise InvalidRequest(f"The waiter's id and address may have at most {MAX_NAME_BYTES} bytes each.")
+    # What JSON cannot say would fail at every worker that tries to send it to its backend.
+    check_json(call.params)
+    return call

@@ -1,0 +1,45 @@
+"""A worker whose backend takes no calls for long lets go of what it holds, and takes nothing for a while.
+
+Held deliveries are unacked: nobody else can see them, and the broker allows that only for so long. What is served
+sooner elsewhere has moved by then, and who would miss the deadline has been told; the rest goes back to the end of its
+queue. The worker looks again from time to time, since another backend of their routes may come to life meanwhile.
+"""
+
+import asyncio
+
+from optimizer_service.logs import Logger
+from optimizer_state.clock import FleetClock
+from optimizer_workers.consumption import Consumption
+from optimizer_workers.planner import Planner
+from optimizer_workers.pump import Pump
+
+LOOK_S = 1.0
+LET_GO_MS = 60_000
+LOOK_AGAIN_MS = 15_000
+BACK_MS = 2_000
+
+
+class Rest:
+    """Stops and starts the consumption of one session."""
+
+    def __init__(self, consumption: Consumption, planner: Planner, pump: Pump, clock: FleetClock, log: Logger) -> None:
+        self._consumption = consumption
+        self._planner = planner
+        self._pump = pump
+        self._clock = clock
+        self._log = log
+
+    async def watch(self) -> None:
+        """Rest and come back, until cancelled."""
+        since_ms = 0
+        while True:
+            await asyncio.sleep(LOOK_S)
+            now_ms = self._clock.now_ms()
+            dry_ms = self._planner.dry_ms(now_ms)
+            if self._consumption.active and dry_ms > LET_GO_MS:
+                await self._consumption.stop()
+                let_go = await self._pump.let_go()
+                since_ms = now_ms
+                self._log.info("resting", calls_let_go=let_go, for_s=round(dry_ms / 1000))
+            elif not self._consumption.active and (dry_ms < BACK_MS or now_ms - since_ms > LOOK_AGAIN_MS):
+                await self._consumption.start()
