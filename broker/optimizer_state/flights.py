@@ -172,8 +172,8 @@ class Flights:
         verdict: GateVerdict = reply[0].decode()
         return verdict
 
-    async def begin(self, call: Call, owner: str, *, redelivered: bool) -> Begun:
-        """Ask to run a dispatch. `owner` is a token of this delivery, not of the process."""
+    async def begin(self, call: Call, owner: str, *, redelivered: bool, look: bool = False) -> Begun:
+        """Ask to run a dispatch; with `look` only what would be said. `owner` is a token of this delivery."""
         waiter = call.waiter
         arguments = (
             call.flight,
@@ -187,6 +187,7 @@ class Flights:
             waiter.priority.rank,
             _encoder.encode(waiter),
             KEEP_MS,
+            int(look),
         )
         reply = await self._run("begin", call.fingerprint, arguments)
         match verdict := reply[0].decode():
@@ -230,9 +231,12 @@ class Flights:
             return Completed(mine=False)
         return Completed(mine=True, waiters=tuple(_waiters.decode(blob) for blob in reply[1:]))
 
-    async def release(self, call: Call, owner: str) -> int | None:
-        """Give a dispatch back for the next backend; returns the next dispatch's number, or None if it is not ours."""
-        reply = await self._run("release", call.fingerprint, (call.flight, call.number, owner))
+    async def release(self, call: Call, owner: str, *, keep: bool = False) -> int | None:
+        """Give a dispatch back for another backend, or (`keep`) to run it again from the same delivery later.
+
+        Returns the number of the next dispatch, which stays the same with `keep`; None if it is not ours.
+        """
+        reply = await self._run("release", call.fingerprint, (call.flight, call.number, owner, int(keep)))
         return int(reply[1]) if reply[0] == b"next" else None
 
     async def cancel(self, fingerprint: str, waiter: Waiter) -> None:

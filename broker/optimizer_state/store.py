@@ -198,6 +198,11 @@ class Store:
                 return await self._guarded(work)
             self._failed(error, weight=1)
         except (RedisConnectionError, OSError) as error:
+            if self._failures == 0 and self._away_until is None:
+                # A pooled connection may be one from before a restart, which says nothing about Redis now.
+                self._failures = 1
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
+                return await self._guarded(work)
             self._failed(error, weight=FAILURES_TO_LEAVE)
         except ResponseError as error:
             raise RedisAway(f"Redis refused a command: {error}") from error

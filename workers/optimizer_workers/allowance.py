@@ -1,4 +1,4 @@
-"""What a call must have before it may start: a part of its backend's budget, and room in the fleet's share quota."""
+"""What a call must have before it may start: a part of its backend's budget, and room in the fleet's quotas."""
 
 from optimizer_config.model import Dimension
 from optimizer_state.budget import Ask, BreakerChange, Budget, Grant, Settled, Wait
@@ -6,16 +6,18 @@ from optimizer_state.share import Share
 from optimizer_wire.ids import new_id
 from optimizer_workers.estimate import Estimator
 from optimizer_workers.job import Job
+from optimizer_workers.repeats import Repeats
 from optimizer_workers.throttle import Block
 
 
 class Allowance:
     """Grants calls of one backend their start. `share` is None if no backend of the fleet has a share quota."""
 
-    def __init__(self, budget: Budget, estimator: Estimator, share: Share | None) -> None:
+    def __init__(self, budget: Budget, estimator: Estimator, share: Share | None, repeats: Repeats) -> None:
         self.budget = budget
         self._estimator = estimator
         self._share = share
+        self._repeats = repeats
 
     def estimate(self, job: Job) -> None:
         """Estimate anew what the call will use: more may have been learned since it came."""
@@ -31,6 +33,8 @@ class Allowance:
 
     async def reserve(self, job: Job) -> Grant | Wait:
         """All that the call needs, or nothing and how long to wait. Never raises."""
+        if wait_ms := await self._repeats.wait_ms(job):
+            return Wait(wait_ms, "retries")
         self.estimate(job)
         verdict = await self.budget.reserve(Ask(new_id(), job.hop.model, job.amounts))
         if self._share is None or isinstance(verdict, Wait):

@@ -1,16 +1,10 @@
 """What a running job may ask of its worker: to speak, to wait, to be put aside."""
 
-import asyncio
-from contextlib import suppress
-
 from optimizer_service.outbox import Outbox
-from optimizer_state.budget import Grant, Wait
 from optimizer_state.clock import FleetClock
-from optimizer_state.flights import Answer, Flights
+from optimizer_state.flights import Answer
 from optimizer_state.quotas import Quotas
-from optimizer_state.store import RedisAway
 from optimizer_state.turns import Turns
-from optimizer_workers.allowance import Allowance
 from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
@@ -19,8 +13,6 @@ from optimizer_workers.stations import ready_stations, stations
 
 LONGEST_REST_MS = 1_000
 SHORTEST_REST_MS = 50
-# Waits whose end is known; a limit's may come sooner, when calls in flight used less than was reserved for them.
-SURE = frozenset({"blocked", "breaker"})
 
 
 class Desk:
@@ -31,8 +23,6 @@ class Desk:
         link: Link,
         scheduler: Scheduler,
         fleet: Fleet,
-        allowance: Allowance,
-        flights: Flights,
         turns: Turns,
         quotas: Quotas,
         clock: FleetClock,
@@ -40,16 +30,9 @@ class Desk:
         self._link = link
         self._fleet = fleet
         self._scheduler = scheduler
-        self._allowance = allowance
-        self._stopping = False
-        self._flights = flights
         self._turns = turns
         self._quotas = quotas
         self._clock = clock
-
-    def stop(self) -> None:
-        """This worker ends: what only waits is to be left to others."""
-        self._stopping = True
 
     @property
     def outbox(self) -> Outbox:
@@ -80,19 +63,18 @@ class Desk:
         """The job cannot be done: keep its message among the dead letters."""
         await self._link.reject(job)
 
-    async def forward(self, job: Job, number: int, *, only_ready: bool = False) -> str | None:
-        """Send the job's call to another backend of its route; returns the one that took it, or None.
-
-        With `only_ready` only to one that can take it now.
-        """
+    async def elsewhere(self, job: Job, *, only_ready: bool) -> list[int]:
+        """The other stations of the route that may take the job, the best first; `only_ready`: those that can now."""
         alive = await self._fleet.alive_now()
         choose = ready_stations if only_ready else stations
-        for hop in choose(job.call, ready_ms=self._fleet.ready_ms, alive=alive, now_ms=self._clock.now_ms()):
-            if await self._link.send_to(job, number, hop):
-                backend = job.call.route[hop].backend
-                self._fleet.sent_to(backend)
-                return backend
-        return None
+        return choose(job.call, ready_ms=self._fleet.ready_ms, alive=alive, now_ms=self._clock.now_ms())
+
+    async def send(self, job: Job, number: int, station: int) -> bool:
+        """Send the job's call to a station of its route; False if that does not take it."""
+        sent = await self._link.send_to(job, number, station)
+        if sent:
+            self._fleet.sent_to(job.call.route[station].backend)
+        return sent
 
     def hold(self, job: Job, rest_ms: int) -> None:
         """Look at the job again after a rest, unless it will be delivered anew anyway."""
@@ -101,45 +83,9 @@ class Desk:
             job.not_before_ms = self._clock.now_ms() + max(SHORTEST_REST_MS, min(rest_ms, LONGEST_REST_MS))
             self._scheduler.push(job)
 
-    def put_back(self, job: Job) -> None:
-        """Let the job wait for budget again, as if it had just come, unless it will be delivered anew anyway."""
+    def put_back(self, job: Job, after_s: float = 0.0) -> None:
+        """Let the job wait for budget as if it had just come, unless it will be delivered anew anyway."""
         if job.stage == self._link.stage and self._link.up:
             job.look_first = False
+            job.not_before_ms = self._clock.now_ms() + round(after_s * 1000) if after_s else 0
             self._scheduler.push(job)
-
-    async def pause(self, job: Job, for_s: float) -> bool:
-        """Rest before a repetition, keeping the flight; False if nobody waits any more."""
-        left_s = for_s
-        while left_s > 0:
-            await asyncio.sleep(min(left_s, LONGEST_REST_MS / 1000))
-            left_s -= LONGEST_REST_MS / 1000
-            if not await self._wanted(job):
-                return False
-        return True
-
-    async def reserve(self, job: Job) -> Grant | Wait | None:
-        """Wait for budget, keeping the flight.
-
-        None if nobody waits for the job any more; the `Wait` if the budget comes back only after its deadline.
-        """
-        while True:
-            verdict = await self._allowance.reserve(job)
-            if isinstance(verdict, Grant):
-                return verdict
-            if not await self._wanted(job):
-                return None
-            if verdict.limit in SURE and self._clock.now_ms() + verdict.ms > job.deadline_ms:
-                return verdict
-            await asyncio.sleep(max(SHORTEST_REST_MS / 1000, min(verdict.ms / 1000, LONGEST_REST_MS / 1000)))
-
-    def shut_until_ms(self) -> int:
-        """Until when the backend takes no call at all, as last seen; past means that it does."""
-        return self._allowance.budget.fleet_view.shut_until_ms
-
-    async def _wanted(self, job: Job) -> bool:
-        if self._stopping:
-            return False
-        if job.call.flight:
-            with suppress(RedisAway):
-                return await self._flights.renew(job.call, job.owner) == "ok"
-        return self._clock.now_ms() < job.deadline_ms

@@ -11,12 +11,13 @@
 Redis away: the call is made without a flight, and the waiter that it carries is answered.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
 
 from optimizer_backends.result import CallResult
-from optimizer_state.budget import Grant, Wait
+from optimizer_state.budget import Grant
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Answer, Begun, Completed, Flights
 from optimizer_state.store import RedisAway
@@ -51,20 +52,23 @@ class Execution:
         self._reporter = reporter
         self._clock = clock
 
-    async def run(self, job: Job, grant: Grant | None) -> None:
-        """Take a job through its steps. A grant is settled in every case; without one, one is reserved if need be."""
+    async def run(self, job: Job, grant: Grant) -> None:
+        """Make a job's call, unless there is nothing to call any more. The grant is settled in every case."""
         begun = await self._begin(job)
-        if begun is None or begun.verdict == "run":
-            fly = begun is not None
-            grant = grant or await self._reserve(job, fly=fly)
-            if grant is None:
-                return
-            WAIT_SECONDS.labels(self._upstream.backend.name).observe(self._waited_s(job))
-            await self._call(job, grant, fly=fly)
-            return
-        if grant is not None:
+        if begun is not None and begun.verdict != "run":
             await self._upstream.refund(grant)
-        await self._not_run(job, begun)
+            await self._not_run(job, begun)
+            return
+        WAIT_SECONDS.labels(self._upstream.backend.name).observe(self._waited_s(job))
+        await self._call(job, grant, fly=begun is not None)
+
+    async def look(self, job: Job) -> None:
+        """See what has become of a job that may have been answered, or runs elsewhere; else it gets in line."""
+        begun = await self._begin(job, look=True)
+        if begun is None or begun.verdict == "run":
+            self._desk.put_back(job)
+        else:
+            await self._not_run(job, begun)
 
     async def _not_run(self, job: Job, begun: Begun) -> None:
         """There is nothing to call: it has been answered, somebody else runs it, or nobody waits any more."""
@@ -80,61 +84,46 @@ class Execution:
                 source: Source | None = "cache" if begun.verdict == "hit" else None
                 await self._desk.outbox.answer(begun.answer, begun.waiters, source)
             case "redispatch":
-                if await self._desk.forward(job, begun.number) is None:
+                if not await self._redispatched(job, begun.number):
                     # Nobody else takes it: the next dispatch is made here.
                     job.call = msgspec.structs.replace(job.call, number=begun.number)
                     self._desk.hold(job, 0)
                     return
         await self._desk.ack(job)
 
-    async def _reserve(self, job: Job, *, fly: bool) -> Grant | None:
-        """Budget for a job that has begun; None if that was its end."""
-        verdict = await self._desk.reserve(job)
-        if isinstance(verdict, Grant):
-            if verdict.probe == "breaker":
-                with suppress(BrokerUnavailable):
-                    await self._reporter.probing(self._desk.outbox)
-            return verdict
-        if verdict is None:
-            # Nobody waits, or Redis has forgotten that somebody does: to begin again tells which.
-            self._desk.hold(job, 0)
-        elif isinstance(verdict, Wait):
-            await self._end(job, too_late(job, verdict.limit), fly=fly)
-        return None
+    async def _redispatched(self, job: Job, number: int) -> bool:
+        for station in await self._desk.elsewhere(job, only_ready=False):
+            if await self._desk.send(job, number, station):
+                return True
+        return False
 
-    async def _begin(self, job: Job) -> Begun | None:
+    async def _begin(self, job: Job, *, look: bool = False) -> Begun | None:
         """None: there is no flight, or Redis is away."""
         if not job.call.flight:
             return None
         try:
-            return await self._flights.begin(job.call, job.owner, redelivered=job.redelivered)
+            return await self._flights.begin(job.call, job.owner, redelivered=job.redelivered, look=look)
         except RedisAway:
             return None
 
     async def _call(self, job: Job, grant: Grant, *, fly: bool) -> None:
         self._desk.begin_turn(job)
-        while True:
-            try:
-                await self._reporter.started(self._desk.outbox, job)
-            except BrokerUnavailable:
-                await self._upstream.refund(grant)
-                raise
-            self._repeats.called()
-            finding = await self._upstream.call(job, grant, fly=fly, left_s=self._left_s(job))
-            await self._tell_consequences(job, finding)
-            if finding.abandoned:
-                await self._desk.end_turn(job)
-                await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
-                await self._desk.ack(job)
-                return
-            if finding.result.outcome.ok:
-                await self._answered(job, finding, fly=fly)
-                return
-            again = await self._failed(job, finding, fly=fly)
-            next_grant = None if again is None else await self._repeat(job, finding, again, fly=fly)
-            if next_grant is None:
-                return
-            grant = next_grant
+        try:
+            await self._reporter.started(self._desk.outbox, job)
+        except BrokerUnavailable:
+            await self._upstream.refund(grant)
+            raise
+        self._repeats.called()
+        finding = await self._upstream.call(job, grant, fly=fly, left_s=self._left_s(job))
+        await self._tell_consequences(job, finding)
+        if finding.abandoned:
+            await self._desk.end_turn(job)
+            await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
+            await self._desk.ack(job)
+        elif finding.result.outcome.ok:
+            await self._answered(job, finding, fly=fly)
+        else:
+            await self._failed(job, finding, fly=fly)
 
     async def _tell_consequences(self, job: Job, finding: Finding) -> None:
         """What the call did to the whole fleet's use of this backend."""
@@ -156,8 +145,8 @@ class Execution:
         )
         await self._desk.ack(job)
 
-    async def _failed(self, job: Job, finding: Finding, *, fly: bool) -> Again | None:
-        """Tell, then pass it on, put it back, give up, or (returned) make the call again."""
+    async def _failed(self, job: Job, finding: Finding, *, fly: bool) -> None:
+        """Tell, then pass it on, put it back, or give up."""
         result = finding.result
         await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
         if fly:
@@ -165,17 +154,21 @@ class Execution:
         if not result.outcome.rate_only:
             failed = tuple(dict.fromkeys((*job.call.failed, job.hop.backend)))
             job.call = msgspec.structs.replace(job.call, failed=failed)
-        step = self._step(job, result, further=job.further)
-        if isinstance(step, Failover | Requeue):
-            if await self._pass_on(job, finding, fly=fly, only_ready=isinstance(step, Requeue)):
-                return None
-            # No other backend of the route takes calls: this is the last one after all.
-            step = self._step(job, result, further=False)
-        if isinstance(step, Again):
-            await self._reporter.retrying(self._desk.outbox, job, finding, step, job.hop.backend)
-            return step
-        await self._give_up(job, finding, fly=fly)
-        return None
+        job.error = _error(job, finding)
+        # What only was too much for now goes where it is served at once; what failed, to whoever lives.
+        elsewhere = await self._desk.elsewhere(job, only_ready=result.outcome.rate_only)
+        match self._step(job, result, further=bool(elsewhere)):
+            case Failover():
+                await self._pass_on(job, finding, elsewhere, fly=fly)
+            case Requeue() if elsewhere:
+                await self._pass_on(job, finding, elsewhere, fly=fly)
+            case Requeue():
+                await self._again(job, finding, 0.0, fly=fly)
+            case Again(after_s):
+                job.retries += 1
+                await self._again(job, finding, after_s, fly=fly)
+            case GiveUp():
+                await self._end(job, job.error, fly=fly, finding=finding)
 
     async def _wait_for_the_last(self, job: Job) -> None:
         """Others may wait for longer than the one that the call carries."""
@@ -193,59 +186,44 @@ class Execution:
             useful=result.should_retry is not False,
         )
 
-    async def _pass_on(self, job: Job, finding: Finding, *, fly: bool, only_ready: bool) -> bool:
-        """Send the job to another backend, or let it wait here again; False if neither. The dispatch is released first.
-
-        `only_ready`: the backend only refused it for its rate, so that it may as well wait for it.
-        """
-        number = job.call.number
-        if fly:
-            try:
-                released = await self._flights.release(job.call, job.owner)
-            except RedisAway:
-                released = number
-            if released is None:
-                # Another owner has the flight: its outcome counts, an error of ours is dropped.
+    async def _pass_on(self, job: Job, finding: Finding, elsewhere: Sequence[int], *, fly: bool) -> None:
+        """Send the job to the first of these stations that takes it, as the next dispatch of its flight."""
+        number = await self._release(job, keep=False) if fly else job.call.number
+        if number is None:
+            return
+        # If none of them takes it after all, it comes back to this backend.
+        for station in (*elsewhere, job.call.hop):
+            if await self._desk.send(job, number, station):
+                await self._reporter.retrying(self._desk.outbox, job, finding, 0.0, job.call.route[station].backend)
                 await self._desk.ack(job)
-                return True
-            number = released
-        to = await self._desk.forward(job, number, only_ready=only_ready)
-        if to is not None:
-            await self._reporter.retrying(self._desk.outbox, job, finding, None, to)
-            await self._desk.ack(job)
-            return True
+                return
         job.call = msgspec.structs.replace(job.call, number=number)
-        if only_ready:
-            await self._reporter.retrying(self._desk.outbox, job, finding, None, job.hop.backend)
-            self._desk.put_back(job)
-            return True
-        if fly:
-            await self._begin(job)
-        return False
+        self._desk.put_back(job)
 
-    async def _repeat(self, job: Job, finding: Finding, again: Again, *, fly: bool) -> Grant | None:
-        """The grant for another call here after a pause; None if that was the job's end."""
-        job.retries += 1
-        pause_s = again.after_s
-        while pause_s > 0:
-            if not await self._desk.pause(job, pause_s):
-                self._desk.hold(job, 0)
-                return None
-            if self._desk.shut_until_ms() > job.deadline_ms:
-                # The backend takes no more calls before that: what it said last is the answer.
-                await self._give_up(job, finding, fly=fly)
-                return None
-            pause_s = await self._repeats.wait_s(job)
-        return await self._reserve(job, fly=fly)
+    async def _again(self, job: Job, finding: Finding, after_s: float, *, fly: bool) -> None:
+        """Let the job wait for budget once more, after a pause; it keeps no place among the running ones meanwhile."""
+        number = await self._release(job, keep=True) if fly else job.call.number
+        if number is None:
+            return
+        await self._reporter.retrying(self._desk.outbox, job, finding, after_s, job.hop.backend)
+        self._desk.put_back(job, after_s)
 
-    async def _give_up(self, job: Job, finding: Finding, *, fly: bool) -> None:
-        await self._end(job, _error(job, finding), fly=fly, finding=finding)
+    async def _release(self, job: Job, *, keep: bool) -> int | None:
+        """Give the dispatch back; None if another owner has the flight: then its outcome counts, and the job ends."""
+        try:
+            number = await self._flights.release(job.call, job.owner, keep=keep)
+        except RedisAway:
+            return job.call.number
+        if number is None:
+            await self._desk.ack(job)
+        return number
 
     async def tell_early(self, job: Job, error: OptimizerError) -> None:
         """End a held job that would miss its deadline anyway, without a call."""
         begun = await self._begin(job)
         if begun is None or begun.verdict == "run":
-            await self._end(job, error, fly=begun is not None)
+            # If it failed before, that is what its caller can use.
+            await self._end(job, job.error or error, fly=begun is not None)
         else:
             await self._not_run(job, begun)
 

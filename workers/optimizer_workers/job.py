@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from optimizer_state.amounts import Amounts
+from optimizer_wire.errors import OptimizerError
 from optimizer_wire.ids import new_id
 from optimizer_wire.messages import Call, Hop
 
@@ -15,8 +16,8 @@ class Job:
     this delivery, so that a worker that gets the same call twice does not take its own first attempt for itself.
     `hopeless_since_ms` says since when no backend seems to serve it in time. `amounts` is what it will probably use of
     the backend's limits, `cost` the same in tokens, for fair sharing; `chars` the length of its prompt; `used_tokens`
-    what the last call did use. `charged` and `finish` are the scheduler's: the tokens that its agent was charged with,
-    and until when, in the virtual time of its priority.
+    what the last call did use, `error` how it failed. `charged` and `finish` are the scheduler's: the tokens that its
+    agent was charged with, and until when, in the virtual time of its priority.
     """
 
     call: Call
@@ -35,6 +36,7 @@ class Job:
     cost: int = 1
     chars: int = 0
     used_tokens: int = 0
+    error: OptimizerError | None = None
     charged: int = 0
     finish: float = 0.0
 

@@ -85,13 +85,14 @@ def parts(
     learned = Learned(store, backend)
     estimator = Estimator(backend, prices, learned.estimates)
     shared = any(other.max_share is not None for other in config.backends.values())
-    allowance = Allowance(budget, estimator, Share(store, backend) if shared else None)
+    repeats = Repeats(Retries(store, config.retries), config.waits.retry_s)
+    allowance = Allowance(budget, estimator, Share(store, backend) if shared else None, repeats)
     return Parts(
         upstream=Upstream(backend, client, prices, allowance, estimator, Flights(store)),
         budget=budget,
         allowance=allowance,
         learned=learned,
-        repeats=Repeats(Retries(store, config.retries), config.waits.retry_s),
+        repeats=repeats,
         quotas=Quotas(store, config.quotas),
         weight=lambda agent: config.weight_of(agent[1]),
         drain_s=config.waits.drain_s,

@@ -81,7 +81,7 @@ class Pump:
         task.add_done_callback(self.running.discard)
         return task
 
-    def _spawn_call(self, job: Job, grant: Grant | None) -> None:
+    def _spawn_call(self, job: Job, grant: Grant) -> None:
         task = self.spawn(self._run(job, grant))
         self._calls.add(task)
         task.add_done_callback(self._call_ended)
@@ -104,7 +104,7 @@ class Pump:
             elif job.look_first:
                 # Most likely it has been answered, or is running elsewhere: that needs no budget to find out.
                 self._scheduler.remove(job)
-                self._spawn_call(job, None)
+                self.spawn(self._guarded(job, self._execution.look(job)))
             elif self._planner.hopeless(job, now_ms):
                 self._scheduler.remove(job)
                 self.spawn(self._give_up(job, "no time is left for a call"))
@@ -126,6 +126,11 @@ class Pump:
                 self._planner.granted(job.hop.model)
                 await self._tell_probe(verdict)
                 self._spawn_call(job, verdict)
+            elif verdict.limit == "retries":
+                # Of this call alone, since it is a repetition.
+                self._scheduler.correct(job, 0)
+                job.not_before_ms = now_ms + verdict.ms
+                self._hold_again(job)
             else:
                 refused.append((job, verdict))
                 self._put_back(job)
@@ -133,8 +138,8 @@ class Pump:
         self._at_once = 1 if refused else min(2 * self._at_once, RESERVED_AT_ONCE)
         if len(refused) < len(jobs):
             self._waiting_told = False
-        if refused:
-            await self._wait(*refused[0])
+        for job, wait in refused:
+            await self._wait(job, wait)
 
     def _pop(self, now_ms: int) -> Job | None:
         """The next call, unless it is one that is to be looked at in another way first."""
@@ -197,18 +202,21 @@ class Pump:
             self._waiting_told = True
             await self._reporter.waiting(self._link.outbox, wait.limit, wait.ms, len(self._scheduler))
 
-    async def _run(self, job: Job, grant: Grant | None) -> None:
-        """Run one job to its end; without a connection its outcome waits in Redis for the redelivery."""
+    async def _run(self, job: Job, grant: Grant) -> None:
         try:
-            await self._execution.run(job, grant)
+            await self._guarded(job, self._execution.run(job, grant))
+        finally:
+            self._scheduler.correct(job, job.used_tokens)
+
+    async def _guarded(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
+        """Do something with one job to its end; without a connection its outcome waits in Redis for the redelivery."""
+        try:
+            await work
         except BrokerUnavailable:
             self._log.info("finished without a connection", work=job.call.work_id)
         except Exception:  # noqa: BLE001 - one request that we cannot handle must not harm its neighbours
             self._log.exception("job failed", work=job.call.work_id)
             await self._break_off(job)
-        finally:
-            if grant is not None:
-                self._scheduler.correct(job, job.used_tokens)
 
     async def _break_off(self, job: Job) -> None:
         try:

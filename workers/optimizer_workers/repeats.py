@@ -22,6 +22,6 @@ class Repeats:
         if told:
             await self._retries.count_calls(told)
 
-    async def wait_s(self, job: Job) -> float:
-        """0 if the job's repetition may be made now, and is counted; else in how many seconds to ask again."""
-        return await self._retries.ask(f"{job.owner}.{job.retries}") / 1000
+    async def wait_ms(self, job: Job) -> int:
+        """0 if the job's next call may be made now, and is counted if it is a repetition; else when to ask again."""
+        return await self._retries.ask(f"{job.owner}.{job.retries}") if job.retries else 0

@@ -9,7 +9,6 @@ from optimizer_wire.errors import OptimizerError
 from optimizer_wire.messages import Timings
 from optimizer_wire.text import prompt_chars
 from optimizer_workers.job import Job
-from optimizer_workers.retry import Again
 from optimizer_workers.upstream import Finding
 
 
@@ -42,7 +41,7 @@ class Reporter:
             **self._result(job, finding, now_ms),
         )
 
-    async def retrying(self, outbox: Outbox, job: Job, finding: Finding, again: Again | None, to: str) -> None:
+    async def retrying(self, outbox: Outbox, job: Job, finding: Finding, after_s: float, to: str) -> None:
         """A failed call goes on: to another backend, or here after a pause."""
         await self._tell(
             outbox,
@@ -50,7 +49,7 @@ class Reporter:
             job,
             outcome=finding.result.outcome.value,
             attempt=job.call.attempts + job.attempts,
-            retry_after_s=again.after_s if again else 0.0,
+            retry_after_s=after_s,
             message=f"next: {to}",
         )
 

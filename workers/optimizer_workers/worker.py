@@ -73,9 +73,7 @@ class Worker:
         self._reporter = Reporter(self._backend.name, f"worker/{self._backend.name}/{instance}")
         self._planner = Planner(self._backend, self._scheduler, parts.upstream.latency, parts.allowance)
         flights = Flights(store)
-        self._desk = desk = Desk(
-            self._link, self._scheduler, self._fleet, parts.allowance, flights, Turns(store), parts.quotas, store.clock
-        )
+        desk = Desk(self._link, self._scheduler, self._fleet, Turns(store), parts.quotas, store.clock)
         execution = Execution(desk, flights, parts.upstream, parts.repeats, self._reporter, store.clock)
         mover = Mover(self._scheduler, self._link, self._fleet, self._reporter, store.clock, log)
         self._pump = Pump(
@@ -136,7 +134,6 @@ class Worker:
     async def _drain(self, consumption: Consumption) -> None:
         """Take nothing new, hand back what was not begun, finish what runs."""
         await consumption.stop()
-        self._desk.stop()
         await self._hand_back()
         if self._pump.running:
             _, unfinished = await asyncio.wait(self._pump.running, timeout=self._parts.drain_s)

@@ -1,7 +1,8 @@
 -- A worker wants to run a dispatch:
 --   {run} | {answered, blob, waiter…} | {hit, blob} | {busy, lease left ms} | {nobody} | {moved} | {redispatch, number}
--- ARGV: flight, number, owner, lease_ms, may read (0/1), redelivered (0/1), id, deadline, rank, waiter, keep_ms
-local flight, number, owner, lease_ms, may_read, redelivered, id, deadline, rank, waiter, keep_ms = unpack(ARGV)
+-- ARGV: flight, number, owner, lease_ms, may read (0/1), redelivered (0/1), id, deadline, rank, waiter, keep_ms,
+--       only look (0/1): do not take the dispatch
+local flight, number, owner, lease_ms, may_read, redelivered, id, deadline, rank, waiter, keep_ms, look = unpack(ARGV)
 
 local blob = redis.call('HGET', done_key(flight), 'blob')
 if blob then
@@ -25,6 +26,7 @@ if not f[1] then
     local answer = redis.call('GET', ANSWER)
     if answer then return {'hit', answer} end
   end
+  if look == '1' then return {'run'} end
   open_flight(flight, deadline, rank, id, waiter, keep_ms)
   redis.call('HSET', FLIGHT, 'n', number, 'o', owner, 'l', now + lease_ms)
   return {'run'}
@@ -48,5 +50,5 @@ end
 
 if end_if_nobody_waits(f[5], keep_ms) then return {'nobody'} end
 if f[3] and f[3] ~= owner and tonumber(f[4]) >= now then return {'busy', tonumber(f[4]) - now} end
-redis.call('HSET', FLIGHT, 'o', owner, 'l', now + lease_ms)
+if look ~= '1' then redis.call('HSET', FLIGHT, 'o', owner, 'l', now + lease_ms) end
 return {'run'}

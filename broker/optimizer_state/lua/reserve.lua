@@ -35,7 +35,8 @@ for i = 5, #ARGV, 7 do
   local fixed = slot_ms == 0
   -- The worker's clock is a little off. Where it is ahead, the period that it names has not begun.
   if fixed and now >= end_ms then start_ms, end_ms = end_ms, 2 * end_ms - start_ms end
-  local early = fixed and start_ms - now or 0
+  -- The backend's clock may be a little behind: it still counts the old period then.
+  local early = fixed and start_ms + tonumber(ARGV[i + 4]) - now or 0
   -- More than there is would wait for ever: it waits for an empty window.
   local amount = math.min(tonumber(ARGV[i + 2]), math.max(count, 1))
   local flying = tonumber(redis.call('HGET', FLYING, limit) or 0)
