@@ -203,9 +203,9 @@ class Flights:
             case _:
                 return Begun(verdict)
 
-    async def renew(self, call: Call, owner: str) -> Literal["ok", "nobody", "lost"]:
+    async def renew(self, call: Call, owner: str, *, lease_ms: int = LEASE_MS) -> Literal["ok", "nobody", "lost"]:
         """Keep the lease of a running dispatch."""
-        reply = await self._run("renew", call.fingerprint, (call.flight, call.number, owner, LEASE_MS, KEEP_MS))
+        reply = await self._run("renew", call.fingerprint, (call.flight, call.number, owner, lease_ms, KEEP_MS))
         verdict: Literal["ok", "nobody", "lost"] = reply[0].decode()
         return verdict
 

@@ -32,6 +32,9 @@ from optimizer_workers.reporter import Reporter
 from optimizer_workers.retry import Again, Failover, GiveUp, Requeue, after_failure
 from optimizer_workers.upstream import Finding, Upstream, answer_of
 
+# Beyond its pause, a call has so long to begin again before another copy of it may.
+PAUSE_LEASE_MS = 2_000
+
 
 class Execution:
     """Runs jobs; each ends acked, held, forwarded, or left to a redelivery."""
@@ -201,9 +204,14 @@ class Execution:
         self._desk.put_back(job)
 
     async def _again(self, job: Job, finding: Finding, after_s: float, *, fly: bool) -> None:
-        """Let the job wait for budget once more, after a pause; it keeps no place among the running ones meanwhile."""
-        number = await self._release(job, keep=True) if fly else job.call.number
-        if number is None:
+        """Let the job wait for budget once more, after a pause; it keeps no place among the running ones meanwhile.
+
+        During a pause the dispatch stays its own: another copy of the call would not pause.
+        """
+        if fly and after_s:
+            with suppress(RedisAway):
+                await self._flights.renew(job.call, job.owner, lease_ms=round(after_s * 1000) + PAUSE_LEASE_MS)
+        elif fly and await self._release(job, keep=True) is None:
             return
         await self._reporter.retrying(self._desk.outbox, job, finding, after_s, job.hop.backend)
         self._desk.put_back(job, after_s)

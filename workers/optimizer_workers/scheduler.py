@@ -1,15 +1,18 @@
 """Which of the calls that a worker holds is next. Pure: the fleet's clock (milliseconds) is passed in.
 
 One order in virtual time does priority, fairness and deadline together: the priorities share the service 6:3:1, within
-a priority the agents share it by their weights, within an agent the earliest deadline is first. Service is counted in
-tokens: what a call will probably use when it is taken, corrected to what it did use afterwards.
+a priority the agents share it by their weights, and of all calls of those agents that are not more than a slack (some
+four usual calls) ahead of the one furthest behind, the earliest deadline is first. Service is counted in tokens: what a
+call will probably use when it is taken, corrected to what it did use afterwards.
 
 What it promises, as long as calls are begun in its order:
 
 - Of two agents of one priority that both have calls waiting that are not blocked, neither gets ahead of its share by
-  more than one largest cost of each; the same of two priorities. What estimates missed is made good by later service.
-- So nothing starves: an agent that comes new waits for at most one call of each other agent of its priority, but for
-  what is repaid to them.
+  more than the slack and one largest cost of its own. Of two priorities, neither by more than one largest cost of each.
+  What estimates missed is made good by later service.
+- Agents that got the same so far, but for the slack, are served by deadline, as if they were one.
+- So nothing starves: an agent that comes new, its deadline however late, waits for at most the slack and one call of
+  each other agent of its priority, but for what is repaid to them.
 - Idleness earns nothing, and an agent that leaves and returns finds its debt as long as anybody is still behind it.
 - A blocked lane (the calls for a model whose limit is used up) delays no other call. When it opens, its agents share
   what comes as if no time had passed for them.
@@ -21,40 +24,48 @@ Where it ends:
   is filled on its own, so that one priority never keeps another out.
 - Each worker orders its own. Several workers of one backend take calls evenly, so that the shares hold on average.
 - A call that is taken is not interrupted, and calls under way at the same time are charged with estimates.
-- Deadlines do not move an agent before another; a share may be too small for them (`forecast.py` tells).
+- Deadlines move an agent before another within the slack only; a share may be too small for them (`forecast.py` tells).
+- The slack that an agent has used stays used for as long as it has calls waiting: a hog is ahead by it once, not always
+  anew, except of those that come (back) after it.
 """
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop, heapreplace
 from itertools import chain, count, islice
+from math import lcm
 
 from optimizer_wire.messages import Priority
-from optimizer_workers.fair_queue import FairQueue, Weight, in_virtual_time
+from optimizer_workers.fair_queue import FairQueue, VirtualTime, Weight
 from optimizer_workers.job import Job
 
 SHARES = {Priority.INTERACTIVE: 6, Priority.STANDARD: 3, Priority.BATCH: 1}
+# Virtual time of one token by priority, in whole numbers: what is given back is exactly what was charged.
+_PACES = {priority: lcm(*SHARES.values()) // share for priority, share in SHARES.items()}
 
 # Calls that are only looked at need no budget: the lane that is never blocked.
 _LOOKS = ""
 
 # Not before; a number that makes it unique; the job.
 _Rest = tuple[int, int, Job]
+# At which virtual time a priority is served next, its rank among equals, the pace of its time, its calls in order.
+_Stream = tuple[int, int, int, Iterator[Job]]
 
 
 class _Class:
     """A priority. `tag` is the virtual time at which it is served next; `since`: from when on it has no open calls."""
 
-    __slots__ = ("queue", "rank", "share", "since", "tag")
+    __slots__ = ("pace", "queue", "rank", "since", "tag")
 
     def __init__(self, priority: Priority, weight: Weight) -> None:
         self.queue = FairQueue(weight)
         self.rank = priority.rank
-        self.share = SHARES[priority]
-        self.tag = 0.0
-        self.since: float | None = None
+        self.pace = _PACES[priority]
+        self.tag = 0
+        self.since: int | None = None
 
-    def place(self, now: float = 0.0) -> tuple[float, int]:
+    def place(self, now: int = 0) -> tuple[int, int]:
         """Its place among the priorities: virtual time does not pass while all its calls are blocked."""
         return (self.tag if self.since is None else self.tag + now - self.since), self.rank
 
@@ -67,7 +78,7 @@ class Scheduler:
 
     def __init__(self, weight: Weight = lambda _agent: 1.0) -> None:
         self._classes = {priority: _Class(priority, weight) for priority in Priority}
-        self._now = 0.0
+        self._time = VirtualTime()
         self._numbers = count()
         # Every call is either awake, in its lane, or rests, the first to wake first.
         self._lanes: dict[Job, str] = {}
@@ -118,16 +129,18 @@ class Scheduler:
         if job not in self._lanes:
             return False
         self._observe()
-        self._now = max(self._now, min((held.tag for held in self._open()), default=self._now))
+        lowest = self._lowest
+        self._time.take(job, self._time.lowest if lowest is None else lowest)
         served = self._classes[job.call.waiter.priority]
-        served.tag += served.queue.take(job) / served.share
+        served.tag += served.queue.take(job) * served.pace
         self._gone(job)
         return True
 
     def put_back(self, job: Job) -> None:
         """Hold a call again that was taken and not begun: it stands where it stood, and nobody is charged."""
         served = self._classes[job.call.waiter.priority]
-        served.tag -= job.charged / served.share
+        served.tag -= job.charged * served.pace
+        self._time.put_back(job, served.tag)
         self._wake(job, back=True)
 
     def remove(self, job: Job) -> None:
@@ -141,8 +154,8 @@ class Scheduler:
     def correct(self, job: Job, used_tokens: int) -> None:
         """A call that was taken has used so much in all: charge or repay the difference to what it was charged with."""
         served = self._classes[job.call.waiter.priority]
-        served.tag += served.queue.correct(job, used_tokens) / served.share
-        self._rebase()
+        served.tag += served.queue.correct(job, used_tokens) * served.pace
+        self._time.keep(job)
 
     def in_order(self, now_ms: int, limit: int | None = None, *, ready_only: bool = False) -> list[Job]:
         """The calls in the order in which they will be served if none comes or goes; those that rest are left out.
@@ -151,11 +164,11 @@ class Scheduler:
         """
         self._look(now_ms)
         streams = [
-            (tag, rank, float(held.share), held.queue.in_order(ready_only=ready_only))
+            (tag, rank, held.pace, held.queue.in_order(ready_only=ready_only))
             for held in self._classes.values()
-            for tag, rank in (held.place(self._now),)
+            for tag, rank in (held.place(self._time.now),)
         ]
-        return list(islice(in_virtual_time(streams), limit))
+        return list(islice(_in_virtual_time(streams), limit))
 
     def wakes_in_ms(self, now_ms: int) -> int | None:
         """How long until a resting or blocked call is worth a look, 0 if one is; None if there is no call at all."""
@@ -203,14 +216,22 @@ class Scheduler:
         """See which priorities are blocked, before virtual time passes."""
         for held in self._classes.values():
             if held.queue.open:
-                held.tag, held.since = held.place(self._now)[0], None
+                held.tag, held.since = held.place(self._time.now)[0], None
             elif held.since is None:
-                held.since = self._now
+                held.since = self._time.now
+
+    @property
+    def _lowest(self) -> int | None:
+        """The lowest tag of the priorities that have calls to serve."""
+        return min((held.place(self._time.now)[0] for held in self._open()), default=None)
 
     def _wake(self, job: Job, *, back: bool = False) -> None:
         held = self._classes[job.call.waiter.priority]
+        if not back and not self._lanes:
+            # Debts end when nothing waits.
+            self._time.begin(max(each.tag for each in self._classes.values()))
         if not len(held.queue):
-            held.tag, held.since = held.tag if back else max(held.tag, self._now), None
+            held.tag, held.since = held.tag if back else max(held.tag, self._time.start(self._lowest)), None
         self._lanes[job] = lane = _LOOKS if job.look_first else job.hop.model
         self._awake[lane] += 1
         held.queue.push(job, lane, back=back)
@@ -224,9 +245,17 @@ class Scheduler:
         self._awake[lane] -= 1
         if not self._awake[lane]:
             del self._awake[lane]
-        self._rebase()
 
-    def _rebase(self) -> None:
-        """Debts end when nothing waits."""
-        if not self._lanes:
-            self._now = max(self._now, *(held.tag for held in self._classes.values()))
+
+def _in_virtual_time(streams: Iterable[_Stream]) -> Iterator[Job]:
+    """The calls of some streams, always of the one with the lowest tag; each call moves it on by its cost."""
+    heads = [(tag, rank, job, pace, calls) for tag, rank, pace, calls in streams for job in islice(calls, 1)]
+    heapify(heads)
+    while heads:
+        tag, rank, job, pace, calls = heads[0]
+        yield job
+        following = next(calls, None)
+        if following is None:
+            heappop(heads)
+        else:
+            heapreplace(heads, (tag + max(1, job.cost) * pace, rank, following, pace, calls))
