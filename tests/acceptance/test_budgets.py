@@ -245,7 +245,8 @@ async def in_trouble(stack: Stack, private_redis, workers: int, for_s: float, se
         with redis.Redis.from_url(private_redis.url) as client:
             client.flushall()
         while time.monotonic() < end:
-            await asyncio.sleep(0.5 + 2.0 * dice.random())
+            # A worker needs a second or two to start: of few, fewer are killed.
+            await asyncio.sleep((0.5 + 2.0 * dice.random()) * 5 / workers)
             await asyncio.to_thread(mischief.kill_one)
         calls = sim.judged()
         await book.drop()
