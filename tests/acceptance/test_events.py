@@ -144,8 +144,6 @@ def test_documented_fields_are_used(seen):
         # A failed call used no tokens, and its waiters are told by what follows.
         "optimizer.call.failed.usage",
         "optimizer.call.failed.waiters",
-        # Nobody knows when a worker that left is back.
-        "optimizer.backend_down.retry_after_s",
     }
 
 

@@ -29,6 +29,11 @@ class Fleet:
         """When a backend can take a call that is sent there now, as far as known; past means now."""
         return self._loads.ready_ms(backend, self._store.clock.now_ms())
 
+    def ready(self) -> frozenset[str]:
+        """The live backends that can take a call now, as far as known."""
+        now_ms = self._store.clock.now_ms()
+        return frozenset(backend for backend in self.alive or () if self.ready_ms(backend) <= now_ms)
+
     def sent_to(self, backend: str) -> None:
         """This worker has just sent a call there, and its mates probably as well: the next one waits behind them."""
         self._loads.add(backend, self._store.clock.now_ms(), self._budget.workers_seen)

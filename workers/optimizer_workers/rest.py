@@ -2,7 +2,7 @@
 
 Held deliveries are unacked: nobody else can see them, and the broker allows that only for so long. What is served
 sooner elsewhere has moved by then, and who would miss the deadline has been told; the rest goes back to the end of its
-queue. The worker looks again from time to time, since another backend of their routes may come to life meanwhile.
+queue. The worker looks again when another backend can take calls, which may be of their routes, and from time to time.
 """
 
 import asyncio
@@ -10,11 +10,13 @@ import asyncio
 from optimizer_service.logs import Logger
 from optimizer_state.clock import FleetClock
 from optimizer_workers.consumption import Consumption
+from optimizer_workers.fleet import Fleet
 from optimizer_workers.planner import Planner
 from optimizer_workers.pump import Pump
 
 LOOK_S = 1.0
-LET_GO_MS = 60_000
+# Longer than any wait for a window of a minute.
+LET_GO_MS = 90_000
 LOOK_AGAIN_MS = 15_000
 BACK_MS = 2_000
 
@@ -22,8 +24,11 @@ BACK_MS = 2_000
 class Rest:
     """Stops and starts the consumption of one session."""
 
-    def __init__(self, consumption: Consumption, planner: Planner, pump: Pump, clock: FleetClock, log: Logger) -> None:
+    def __init__(
+        self, consumption: Consumption, planner: Planner, pump: Pump, fleet: Fleet, clock: FleetClock, log: Logger
+    ) -> None:
         self._consumption = consumption
+        self._fleet = fleet
         self._planner = planner
         self._pump = pump
         self._clock = clock
@@ -32,8 +37,10 @@ class Rest:
     async def watch(self) -> None:
         """Rest and come back, until cancelled."""
         since_ms = 0
+        ready: frozenset[str] = frozenset()
         while True:
             await asyncio.sleep(LOOK_S)
+            before, ready = ready, self._fleet.ready()
             now_ms = self._clock.now_ms()
             dry_ms = self._planner.dry_ms(now_ms)
             if self._consumption.active and dry_ms > LET_GO_MS:
@@ -41,5 +48,7 @@ class Rest:
                 let_go = await self._pump.let_go()
                 since_ms = now_ms
                 self._log.info("resting", calls_let_go=let_go, for_s=round(dry_ms / 1000))
-            elif not self._consumption.active and (dry_ms < BACK_MS or now_ms - since_ms > LOOK_AGAIN_MS):
+            elif not self._consumption.active and (
+                dry_ms < BACK_MS or ready - before or now_ms - since_ms > LOOK_AGAIN_MS
+            ):
                 await self._consumption.start()

@@ -108,7 +108,7 @@ class Worker:
         await self._reporter.worker(
             self._link.outbox, events.WORKER_STARTED, f"{self._backend.concurrency} calls at once"
         )
-        rest = Rest(consumption, self._planner, self._pump, self._store.clock, self._log)
+        rest = Rest(consumption, self._planner, self._pump, self._fleet, self._store.clock, self._log)
         loops = [
             asyncio.ensure_future(self._guard(loop)) for loop in (self._pump.work(), self._pump.tend(), rest.watch())
         ]
