@@ -164,11 +164,13 @@ class FairQueue:
         if not back and not self._held:
             self._forget_all()
         flow = self._flow(job)
+        tag = flow.tag
         self._unplace(flow)
         if back:
+            # Had it not been taken, its agent would have had a call to serve all the time.
+            flow.tag = tag
             self._charge(flow, job, -job.charged)
-            self._time.put_back(job, flow.tag)
-            flow.tag, flow.seen = self._settled(flow), self._time.now
+            self._go_back(flow, job)
         elif not flow.lanes:
             flow.tag = max(flow.tag, self._time.start(self._lowest))
         self._usual = self._usual or self._virtual(flow, max(1, job.cost))
@@ -250,6 +252,12 @@ class FairQueue:
                 served.entry = next(served.calls, None)
                 heappush(ahead, (served.tag, served.flow.turn, served))
 
+    def _go_back(self, flow: _Flow, job: Job) -> None:
+        """Virtual time has not passed; what was blocked meanwhile was blocked before it did."""
+        self._time.put_back(job, flow.tag)
+        flow.seen = now = self._time.now
+        self._blocked = {lane: min(since, now) for lane, since in self._blocked.items()}
+
     def _walks(self, *, ready_only: bool) -> Iterator[_Walk]:
         for flow in self._flows.values():
             lanes = [entries for lane, entries in flow.lanes.items() if not (ready_only and lane in self._blocked)]
@@ -294,7 +302,7 @@ class FairQueue:
             if lane not in self._blocked:
                 return flow.tag
             since = max(since, self._blocked[lane])
-        return flow.tag + self._time.now - since if flow.lanes else flow.tag
+        return flow.tag + max(0, self._time.now - since) if flow.lanes else flow.tag
 
     def _unplace(self, flow: _Flow) -> None:
         """Out of the sorted lists, before anything of it changes."""

@@ -141,6 +141,9 @@ class Scheduler:
         served = self._classes[job.call.waiter.priority]
         served.tag -= job.charged * served.pace
         self._time.put_back(job, served.tag)
+        served.since = None
+        for held in self._classes.values():
+            held.since = None if held.since is None else min(held.since, self._time.now)
         self._wake(job, back=True)
 
     def remove(self, job: Job) -> None:
