@@ -19,18 +19,19 @@ import msgspec
 from optimizer_backends.result import CallResult
 from optimizer_state.budget import Grant
 from optimizer_state.clock import FleetClock
-from optimizer_state.flights import Answer, Begun, Completed, Flights
+from optimizer_state.flights import Begun, Flights
 from optimizer_state.store import RedisAway
-from optimizer_wire.errors import CODES, DeadlineExceeded, InternalError, OptimizerError
+from optimizer_wire.errors import OptimizerError
 from optimizer_wire.messages import Source
 from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.desk import Desk
+from optimizer_workers.ending import Ending, error_of
 from optimizer_workers.job import Job
 from optimizer_workers.metrics import WAIT_SECONDS
 from optimizer_workers.repeats import Repeats
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.retry import Again, Failover, GiveUp, Requeue, after_failure
-from optimizer_workers.upstream import Finding, Upstream, answer_of
+from optimizer_workers.upstream import Finding, Upstream
 
 # Beyond its pause, a call has so long to begin again before another copy of it may.
 PAUSE_LEASE_MS = 2_000
@@ -45,10 +46,12 @@ class Execution:
         flights: Flights,
         upstream: Upstream,
         repeats: Repeats,
+        ending: Ending,
         reporter: Reporter,
         clock: FleetClock,
     ) -> None:
         self._desk = desk
+        self._ending = ending
         self._flights = flights
         self._upstream = upstream
         self._repeats = repeats
@@ -124,7 +127,7 @@ class Execution:
             await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
             await self._desk.ack(job)
         elif finding.result.outcome.ok:
-            await self._answered(job, finding, fly=fly)
+            await self._ending.answered(job, finding, fly=fly)
         else:
             await self._failed(job, finding, fly=fly)
 
@@ -136,18 +139,6 @@ class Execution:
             if finding.blocked_s is not None:
                 await self._reporter.throttled(self._desk.outbox, job, finding, finding.blocked_s)
 
-    async def _answered(self, job: Job, finding: Finding, *, fly: bool) -> None:
-        answer = answer_of(job, finding, self._clock.now_ms())
-        ttl_ms = job.call.store_ttl_ms if finding.result.complete else 0
-        ended = await self._complete(job, answer, ttl_ms, fly=fly)
-        # An owner that lost its lease still answers the one waiter it knows.
-        waiters = ended.waiters if ended.mine else (job.call.waiter,)
-        await self._desk.outbox.answer(answer, waiters)
-        await self._reporter.finished(
-            self._desk.outbox, job, finding, waiters=len(waiters), now_ms=self._clock.now_ms()
-        )
-        await self._desk.ack(job)
-
     async def _failed(self, job: Job, finding: Finding, *, fly: bool) -> None:
         """Tell, then pass it on, put it back, or give up."""
         result = finding.result
@@ -157,7 +148,7 @@ class Execution:
         if not result.outcome.rate_only:
             failed = tuple(dict.fromkeys((*job.call.failed, job.hop.backend)))
             job.call = msgspec.structs.replace(job.call, failed=failed)
-        job.error = _error(job, finding)
+        job.error = error_of(job, finding)
         # What only was too much for now goes where it is served at once; what failed, to whoever lives.
         elsewhere = await self._desk.elsewhere(job, only_ready=result.outcome.rate_only)
         match self._step(job, result, further=bool(elsewhere)):
@@ -171,7 +162,7 @@ class Execution:
                 job.retries += 1
                 await self._again(job, finding, after_s, fly=fly)
             case GiveUp():
-                await self._end(job, job.error, fly=fly, finding=finding)
+                await self._ending.failed(job, job.error, fly=fly, finding=finding)
 
     async def _wait_for_the_last(self, job: Job) -> None:
         """Others may wait for longer than the one that the call carries."""
@@ -231,56 +222,12 @@ class Execution:
         begun = await self._begin(job)
         if begun is None or begun.verdict == "run":
             # If it failed before, that is what its caller can use.
-            await self._end(job, job.error or error, fly=begun is not None)
+            await self._ending.failed(job, job.error or error, fly=begun is not None)
         else:
             await self._not_run(job, begun)
-
-    async def _end(self, job: Job, error: OptimizerError, *, fly: bool, finding: Finding | None = None) -> None:
-        """End the job with an error: its waiters are told."""
-        now_ms = self._clock.now_ms()
-        if finding is None:
-            answer = Answer(ok=False, leader=job.call.waiter.id, stored_ms=now_ms, task=job.call.task, error=error.info)
-        else:
-            answer = msgspec.structs.replace(answer_of(job, finding, now_ms), error=error.info)
-        ended = await self._complete(job, answer, 0, fly=fly)
-        if ended.mine:
-            await self._desk.outbox.answer(answer, ended.waiters)
-            await self._reporter.gave_up(self._desk.outbox, job, error, len(ended.waiters))
-        await self._desk.ack(job)
-
-    async def break_off(self, job: Job) -> None:
-        """End a job that met a fault of ours: its waiters are told, its message goes to the dead letters."""
-        error = InternalError(f"The worker of {job.hop.backend} failed over this request; see its log.")
-        answer = Answer(ok=False, leader=job.call.waiter.id, stored_ms=0, task=job.call.task, error=error.info)
-        ended = await self._complete(job, answer, 0, fly=bool(job.call.flight))
-        if ended.mine:
-            await self._desk.outbox.answer(answer, ended.waiters)
-            await self._reporter.gave_up(self._desk.outbox, job, error, len(ended.waiters))
-        await self._desk.reject(job)
-
-    async def _complete(self, job: Job, answer: Answer, ttl_ms: int, *, fly: bool) -> Completed:
-        ended = Completed(mine=True, waiters=(job.call.waiter,))
-        if fly:
-            with suppress(RedisAway):
-                ended = await self._flights.complete(job.call, job.owner, answer, store_ttl_ms=ttl_ms)
-        if ended.mine:
-            await self._desk.end_turn(job)
-            await self._desk.settle_quota(job, answer)
-        return ended
 
     def _left_s(self, job: Job) -> float:
         return (job.deadline_ms - self._clock.now_ms()) / 1000
 
     def _waited_s(self, job: Job) -> float:
         return max(0.0, (self._clock.now_ms() - job.call.waiter.since_ms) / 1000)
-
-
-def too_late(job: Job, reason: str) -> DeadlineExceeded:
-    """The error of a job whose backend takes it only after its deadline."""
-    return DeadlineExceeded(f"{job.hop.backend} takes it only after its deadline ({reason}); it was not called.")
-
-
-def _error(job: Job, finding: Finding) -> OptimizerError:
-    result = finding.result
-    kind = CODES.get(result.outcome.error_code, InternalError)
-    return kind(f"{job.hop.backend}: {result.message}", retry_after_s=result.retry_after_s)

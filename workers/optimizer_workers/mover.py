@@ -1,12 +1,7 @@
 """Moves calls that would have to wait here to where they are served sooner; see `moving.py` for when."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
-from optimizer_service.logs import Logger
 from optimizer_state.clock import FleetClock
 from optimizer_wire.messages import MovedFrom
-from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
@@ -14,25 +9,24 @@ from optimizer_workers.moving import better_station
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.scheduler import Scheduler
 from optimizer_workers.stations import stations
+from optimizer_workers.tasks import Tasks
 
 # A worker that died is started again within this time.
 RESTART_MS = 15_000
 
 
 class Mover:
-    """Moves held calls. `spawn` (set by the pump) runs something beside it."""
-
-    spawn: Callable[[Coroutine[Any, Any, None]], object]
+    """Moves held calls."""
 
     def __init__(
-        self, scheduler: Scheduler, link: Link, fleet: Fleet, reporter: Reporter, clock: FleetClock, log: Logger
+        self, scheduler: Scheduler, link: Link, fleet: Fleet, reporter: Reporter, tasks: Tasks, clock: FleetClock
     ) -> None:
         self._scheduler = scheduler
         self._link = link
         self._fleet = fleet
         self._reporter = reporter
         self._clock = clock
-        self._log = log
+        self._tasks = tasks
 
     def hear(self, job: Job) -> None:
         """A call that moved here tells how soon its former backend could have taken it."""
@@ -73,29 +67,23 @@ class Mover:
 
     async def send_back(self, job: Job) -> None:
         """Send a call back to the end of the queue it came from, or hold it after all."""
-        try:
-            if await self._link.send_to(job, job.call.number, job.call.hop):
-                await self._link.ack(job)
-            else:
-                self._scheduler.push(job)
-        except BrokerUnavailable:
-            self._log.info("not let go: no connection", work=job.call.work_id)
+        if await self._link.send_to(job, job.call.number, job.call.hop):
+            await self._link.ack(job)
+        else:
+            self._scheduler.push(job)
 
     def _move(self, job: Job, station: int, here_ms: int) -> None:
         self._scheduler.remove(job)
         self._fleet.sent_to(job.call.route[station].backend)
-        self.spawn(self._send(job, station, here_ms))
+        self._tasks.spawn(job, self._send(job, station, here_ms))
 
     async def _send(self, job: Job, station: int, here_ms: int) -> None:
         """Send a call there, or hold it after all.
 
         Its dispatch has not begun, so that it keeps its number: of two copies the first to begin wins.
         """
-        try:
-            if not await self._link.send_to(job, job.call.number, station, MovedFrom(job.hop.backend, here_ms)):
-                self._scheduler.push(job)
-                return
-            await self._reporter.moved(self._link.outbox, job, job.call.route[station].backend)
-            await self._link.ack(job)
-        except BrokerUnavailable:
-            self._log.info("not moved on: no connection", work=job.call.work_id)
+        if not await self._link.send_to(job, job.call.number, station, MovedFrom(job.hop.backend, here_ms)):
+            self._scheduler.push(job)
+            return
+        await self._reporter.moved(self._link.outbox, job, job.call.route[station].backend)
+        await self._link.ack(job)

@@ -1,70 +1,62 @@
-"""What moves the calls that a worker holds: into execution as budget allows, and out when nobody waits any more."""
+"""What moves the calls that a worker holds into execution, as budget allows."""
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
 
 from optimizer_config.model import Backend
-from optimizer_service.logs import Logger
 from optimizer_state.budget import Grant, Wait
 from optimizer_state.clock import FleetClock
-from optimizer_state.flights import Flights
-from optimizer_state.store import RedisAway
-from optimizer_wire.errors import DeadlineExceeded
-from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.allowance import Allowance
-from optimizer_workers.execution import Execution, too_late
+from optimizer_workers.execution import Execution
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
-from optimizer_workers.metrics import BUDGET_WAITS, HELD, TOLD_EARLY
+from optimizer_workers.metrics import BUDGET_WAITS, HELD
 from optimizer_workers.mover import Mover
 from optimizer_workers.planner import Planner
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.scheduler import Scheduler
+from optimizer_workers.tasks import Tasks
+from optimizer_workers.waiting import Waiting
 
 LONGEST_LOOK_S = 1.0
 TELL_WAIT_MS = 1_000
-SURE_AFTER_MS = 600
 RESERVED_AT_ONCE = 16
 # Waits that say nothing about the backend: it is busy, or this Redis is being told what was used.
 _ORDINARY = frozenset({"restored", "concurrency"})
 
 
 class Pump:
-    """Begins held calls in the scheduler's order; `running` are all tasks on their way."""
+    """Begins held calls in the scheduler's order."""
 
     def __init__(
         self,
         backend: Backend,
         scheduler: Scheduler,
         allowance: Allowance,
-        flights: Flights,
         execution: Execution,
         planner: Planner,
+        waiting: Waiting,
         mover: Mover,
         reporter: Reporter,
         link: Link,
+        tasks: Tasks,
         clock: FleetClock,
-        log: Logger,
     ) -> None:
         self._backend = backend
         self._scheduler = scheduler
         self._allowance = allowance
-        self._flights = flights
         self._execution = execution
         self._planner = planner
+        self._waiting = waiting
         self._mover = mover
-        mover.spawn = self.spawn
         self._reporter = reporter
         self._link = link
+        self._tasks = tasks
         self._clock = clock
-        self._log = log
         self._changed = asyncio.Event()
         self._waiting_told = False
         self._at_once = 1
         self._calls: set[asyncio.Task[None]] = set()
-        self.running: set[asyncio.Task[None]] = set()
 
     def take(self, job: Job) -> None:
         """Hold a call that was delivered."""
@@ -74,15 +66,8 @@ class Pump:
         if not self._mover.moves(job, self._planner.ready_ms(job.hop.model)):
             self._changed.set()
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run something beside the pump, as part of what is on its way."""
-        task = asyncio.ensure_future(work)
-        self.running.add(task)
-        task.add_done_callback(self.running.discard)
-        return task
-
     def _spawn_call(self, job: Job, grant: Grant) -> None:
-        task = self.spawn(self._run(job, grant))
+        task = self._tasks.spawn(job, self._run(job, grant))
         self._calls.add(task)
         task.add_done_callback(self._call_ended)
 
@@ -104,10 +89,9 @@ class Pump:
             elif job.look_first:
                 # Most likely it has been answered, or is running elsewhere: that needs no budget to find out.
                 self._scheduler.remove(job)
-                self.spawn(self._guarded(job, self._execution.look(job)))
+                self._tasks.spawn(job, self._execution.look(job))
             elif self._planner.hopeless(job, now_ms):
-                self._scheduler.remove(job)
-                self.spawn(self._give_up(job, "no time is left for a call"))
+                self._waiting.tell_early(job, "no time is left for a call")
             else:
                 await self._begin(min(free, self._at_once, RESERVED_AT_ONCE))
 
@@ -130,7 +114,7 @@ class Pump:
                 # Of this call alone, since it is a repetition.
                 self._scheduler.correct(job, 0)
                 job.not_before_ms = now_ms + verdict.ms
-                self._hold_again(job)
+                self._waiting.hold_again(job)
             else:
                 refused.append((job, verdict))
                 self._put_back(job)
@@ -153,10 +137,6 @@ class Pump:
         if job.stage == self._link.stage and self._link.up:
             self._scheduler.put_back(job)
 
-    def _hold_again(self, job: Job) -> None:
-        if job.stage == self._link.stage and self._link.up:
-            self._scheduler.push(job)
-
     async def _tell_probe(self, grant: Grant) -> None:
         if grant.probe == "breaker":
             await self._reporter.probing(self._link.outbox)
@@ -169,26 +149,7 @@ class Pump:
             BUDGET_WAITS.labels(self._backend.name, wait.limit).inc()
             await self._tell_waiting(wait)
         if self._planner.due(now_ms):
-            self.plan()
-
-    def plan(self) -> None:
-        """Move what is served clearly sooner elsewhere, and tell those who would miss their deadline anyway."""
-        self._planner.plan(self._clock.now_ms(), self._mover.moves, self._misses)
-
-    def _misses(self, job: Job, reason: str) -> bool:
-        """A held call surely misses its deadline here: let another backend try, or tell; False if that is too early."""
-        now_ms, least_ms = self._clock.now_ms(), self._planner.least_ms
-        if self._mover.may_come(job, least_ms):
-            return False
-        if self._mover.rescues(job, least_ms):
-            return True
-        # What is known of the others is a moment old: they may yet have room for it.
-        job.hopeless_since_ms = job.hopeless_since_ms or now_ms
-        if now_ms - job.hopeless_since_ms < SURE_AFTER_MS:
-            return True
-        self._scheduler.remove(job)
-        self.spawn(self._give_up(job, reason))
-        return True
+            self._waiting.plan()
 
     async def _change(self, in_ms: int | None) -> None:
         """Wait until something changed, or for so long."""
@@ -204,80 +165,6 @@ class Pump:
 
     async def _run(self, job: Job, grant: Grant) -> None:
         try:
-            await self._guarded(job, self._execution.run(job, grant))
+            await self._execution.run(job, grant)
         finally:
             self._scheduler.correct(job, job.used_tokens)
-
-    async def _guarded(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
-        """Do something with one job to its end; without a connection its outcome waits in Redis for the redelivery."""
-        try:
-            await work
-        except BrokerUnavailable:
-            self._log.info("finished without a connection", work=job.call.work_id)
-        except Exception:  # noqa: BLE001 - one request that we cannot handle must not harm its neighbours
-            self._log.exception("job failed", work=job.call.work_id)
-            await self._break_off(job)
-
-    async def _break_off(self, job: Job) -> None:
-        try:
-            await self._execution.break_off(job)
-        except BrokerUnavailable:
-            self._log.info("broke off without a connection", work=job.call.work_id)
-        except Exception:  # noqa: BLE001 - then its delivery stays unacked, for another worker
-            self._log.exception("job failed for good", work=job.call.work_id)
-            self._link.give_up()
-
-    async def let_go(self) -> int:
-        """Send what is held back to the end of its queue; returns how many calls.
-
-        Not by requeueing: that counts towards the delivery limit, as if they had harmed a worker.
-        """
-        jobs = [job for job in self._scheduler.take_all() if not self._kept(job)]
-        for job in jobs:
-            self.spawn(self._mover.send_back(job))
-        return len(jobs)
-
-    def _kept(self, job: Job) -> bool:
-        """What needs no budget is looked at here and now."""
-        if job.look_first:
-            self._scheduler.push(job)
-        return job.look_first
-
-    async def tend(self) -> None:
-        """Once a second: let go of what nobody waits for any more."""
-        while True:
-            await asyncio.sleep(LONGEST_LOOK_S)
-            for job in self._scheduler.take_expired(self._clock.now_ms()):
-                await self._expire(job)
-
-    async def _give_up(self, job: Job, reason: str) -> None:
-        """End a call that misses its deadline anyway, unless somebody in its flight can wait for longer."""
-        try:
-            if await self._waits_longer(job):
-                self._hold_again(job)
-                return
-            TOLD_EARLY.labels(self._backend.name).inc()
-            await self._execution.tell_early(job, too_late(job, reason))
-        except BrokerUnavailable:
-            self._log.info("told nobody: no connection", work=job.call.work_id)
-
-    async def _expire(self, job: Job) -> None:
-        """The one that a held call carries has given up; somebody else may wait in its flight for longer."""
-        if await self._waits_longer(job):
-            self._hold_again(job)
-            return
-        waited_s = (self._clock.now_ms() - job.call.waiter.since_ms) / 1000
-        error = DeadlineExceeded(f"It waited {waited_s:.1f} s for the budget of {self._backend.name}.")
-        await self._reporter.gave_up(self._link.outbox, job, error, 0)
-        await self._link.ack(job)
-
-    async def _waits_longer(self, job: Job) -> bool:
-        """Whether somebody waits in the call's flight beyond its deadline, which is then the later one."""
-        if not job.call.flight:
-            return False
-        with suppress(RedisAway):
-            latest = await self._flights.latest_deadline(job.call)
-            if latest is not None and latest > max(job.deadline_ms, self._clock.now_ms()):
-                job.deadline_ms = latest
-                return True
-        return False

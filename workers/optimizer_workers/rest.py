@@ -12,7 +12,7 @@ from optimizer_state.clock import FleetClock
 from optimizer_workers.consumption import Consumption
 from optimizer_workers.fleet import Fleet
 from optimizer_workers.planner import Planner
-from optimizer_workers.pump import Pump
+from optimizer_workers.waiting import Waiting
 
 LOOK_S = 1.0
 # Longer than any wait for a window of a minute.
@@ -25,12 +25,12 @@ class Rest:
     """Stops and starts the consumption of one session."""
 
     def __init__(
-        self, consumption: Consumption, planner: Planner, pump: Pump, fleet: Fleet, clock: FleetClock, log: Logger
+        self, consumption: Consumption, planner: Planner, waiting: Waiting, fleet: Fleet, clock: FleetClock, log: Logger
     ) -> None:
         self._consumption = consumption
         self._fleet = fleet
         self._planner = planner
-        self._pump = pump
+        self._waiting = waiting
         self._clock = clock
         self._log = log
 
@@ -45,7 +45,7 @@ class Rest:
             dry_ms = self._planner.dry_ms(now_ms)
             if self._consumption.active and dry_ms > LET_GO_MS:
                 await self._consumption.stop()
-                let_go = await self._pump.let_go()
+                let_go = await self._waiting.let_go()
                 since_ms = now_ms
                 self._log.info("resting", calls_let_go=let_go, for_s=round(dry_ms / 1000))
             elif not self._consumption.active and (

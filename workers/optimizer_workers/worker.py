@@ -22,6 +22,7 @@ from optimizer_wire.topology import Names, backend_topology, shared_topology
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.consumption import Consumption
 from optimizer_workers.desk import Desk
+from optimizer_workers.ending import Ending
 from optimizer_workers.estimate import request_chars
 from optimizer_workers.execution import Execution
 from optimizer_workers.fair_queue import Agent
@@ -36,7 +37,9 @@ from optimizer_workers.repeats import Repeats
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.rest import Rest
 from optimizer_workers.scheduler import Scheduler
+from optimizer_workers.tasks import Tasks
 from optimizer_workers.upstream import Upstream
+from optimizer_workers.waiting import Waiting
 
 LOOK_AHEAD_S = 0.25
 REPEATS_S = 0.25
@@ -74,20 +77,33 @@ class Worker:
         self._planner = Planner(self._backend, self._scheduler, parts.upstream.latency, parts.allowance)
         flights = Flights(store)
         desk = Desk(self._link, self._scheduler, self._fleet, Turns(store), parts.quotas, store.clock)
-        execution = Execution(desk, flights, parts.upstream, parts.repeats, self._reporter, store.clock)
-        mover = Mover(self._scheduler, self._link, self._fleet, self._reporter, store.clock, log)
+        ending = Ending(desk, flights, self._reporter, store.clock)
+        execution = Execution(desk, flights, parts.upstream, parts.repeats, ending, self._reporter, store.clock)
+        self._tasks = tasks = Tasks(ending, self._link, log)
+        mover = Mover(self._scheduler, self._link, self._fleet, self._reporter, tasks, store.clock)
+        self._waiting = Waiting(
+            self._scheduler,
+            self._planner,
+            mover,
+            execution,
+            flights,
+            self._reporter,
+            self._link,
+            tasks,
+            store.clock,
+        )
         self._pump = Pump(
             self._backend,
             self._scheduler,
             parts.allowance,
-            flights,
             execution,
             self._planner,
+            self._waiting,
             mover,
             self._reporter,
             self._link,
+            tasks,
             store.clock,
-            log,
         )
         self.serving = False
 
@@ -108,9 +124,9 @@ class Worker:
         await self._reporter.worker(
             self._link.outbox, events.WORKER_STARTED, f"{self._backend.concurrency} calls at once"
         )
-        rest = Rest(consumption, self._planner, self._pump, self._fleet, self._store.clock, self._log)
+        rest = Rest(consumption, self._planner, self._waiting, self._fleet, self._store.clock, self._log)
         loops = [
-            asyncio.ensure_future(self._guard(loop)) for loop in (self._pump.work(), self._pump.tend(), rest.watch())
+            asyncio.ensure_future(self._guard(loop)) for loop in (self._pump.work(), self._waiting.tend(), rest.watch())
         ]
         try:
             await first_of(self._stop, session.lost)
@@ -125,9 +141,9 @@ class Worker:
 
     async def leave(self) -> None:
         """Cancel what still runs, and tell the fleet that this worker stops."""
-        for task in list(self._pump.running):
+        for task in list(self._tasks.running):
             task.cancel()
-        await asyncio.gather(*self._pump.running, return_exceptions=True)
+        await asyncio.gather(*self._tasks.running, return_exceptions=True)
         await self._parts.learned.exchange()
         await self._fleet.leave()
 
@@ -135,8 +151,8 @@ class Worker:
         """Take nothing new, hand back what was not begun, finish what runs."""
         await consumption.stop()
         await self._hand_back()
-        if self._pump.running:
-            _, unfinished = await asyncio.wait(self._pump.running, timeout=self._parts.drain_s)
+        if self._tasks.running:
+            _, unfinished = await asyncio.wait(self._tasks.running, timeout=self._parts.drain_s)
             if unfinished:
                 self._log.warning("left undone", calls=len(unfinished))
         await self._hand_back()
@@ -165,7 +181,7 @@ class Worker:
         self._pump.take(job)
 
     def _refuse(self, tag: int, error: OptimizerError) -> None:
-        self._pump.spawn(self._misunderstood(tag, error))
+        self._tasks.spawn_alone(self._misunderstood(tag, error))
 
     async def _misunderstood(self, tag: int, error: OptimizerError) -> None:
         """Tell the fleet, and keep the message among the dead letters."""
@@ -192,7 +208,7 @@ class Worker:
     async def _look_ahead(self) -> None:
         """Plan anew, and tell the others what comes of it: what is old sends calls to where they wait longer."""
         if self.serving:
-            self._pump.plan()
+            self._waiting.plan()
         self._fleet.own = self._planner.outlook(self._store.clock.now_ms())
         await self._fleet.exchange()
 

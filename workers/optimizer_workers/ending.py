@@ -1,0 +1,82 @@
+"""How a job ends: its flight is completed, its waiters are told, its message is acked."""
+
+from contextlib import suppress
+
+import msgspec
+
+from optimizer_state.clock import FleetClock
+from optimizer_state.flights import Answer, Completed, Flights
+from optimizer_state.store import RedisAway
+from optimizer_wire.errors import CODES, DeadlineExceeded, InternalError, OptimizerError
+from optimizer_workers.desk import Desk
+from optimizer_workers.job import Job
+from optimizer_workers.reporter import Reporter
+from optimizer_workers.upstream import Finding, answer_of
+
+
+class Ending:
+    """Ends jobs. With `fly` their flight is completed; without it the one waiter is answered that the call carries."""
+
+    def __init__(self, desk: Desk, flights: Flights, reporter: Reporter, clock: FleetClock) -> None:
+        self._desk = desk
+        self._flights = flights
+        self._reporter = reporter
+        self._clock = clock
+
+    async def answered(self, job: Job, finding: Finding, *, fly: bool) -> None:
+        """The backend answered."""
+        answer = answer_of(job, finding, self._clock.now_ms())
+        ttl_ms = job.call.store_ttl_ms if finding.result.complete else 0
+        ended = await self._complete(job, answer, ttl_ms, fly=fly)
+        # An owner that lost its lease still answers the one waiter it knows.
+        waiters = ended.waiters if ended.mine else (job.call.waiter,)
+        await self._desk.outbox.answer(answer, waiters)
+        await self._reporter.finished(
+            self._desk.outbox, job, finding, waiters=len(waiters), now_ms=self._clock.now_ms()
+        )
+        await self._desk.ack(job)
+
+    async def failed(self, job: Job, error: OptimizerError, *, fly: bool, finding: Finding | None = None) -> None:
+        """End the job with an error: its waiters are told."""
+        now_ms = self._clock.now_ms()
+        if finding is None:
+            answer = Answer(ok=False, leader=job.call.waiter.id, stored_ms=now_ms, task=job.call.task, error=error.info)
+        else:
+            answer = msgspec.structs.replace(answer_of(job, finding, now_ms), error=error.info)
+        ended = await self._complete(job, answer, 0, fly=fly)
+        if ended.mine:
+            await self._desk.outbox.answer(answer, ended.waiters)
+            await self._reporter.gave_up(self._desk.outbox, job, error, len(ended.waiters))
+        await self._desk.ack(job)
+
+    async def break_off(self, job: Job) -> None:
+        """End a job that met a fault of ours: its waiters are told, its message goes to the dead letters."""
+        error = InternalError(f"The worker of {job.hop.backend} failed over this request; see its log.")
+        answer = Answer(ok=False, leader=job.call.waiter.id, stored_ms=0, task=job.call.task, error=error.info)
+        ended = await self._complete(job, answer, 0, fly=bool(job.call.flight))
+        if ended.mine:
+            await self._desk.outbox.answer(answer, ended.waiters)
+            await self._reporter.gave_up(self._desk.outbox, job, error, len(ended.waiters))
+        await self._desk.reject(job)
+
+    async def _complete(self, job: Job, answer: Answer, ttl_ms: int, *, fly: bool) -> Completed:
+        ended = Completed(mine=True, waiters=(job.call.waiter,))
+        if fly:
+            with suppress(RedisAway):
+                ended = await self._flights.complete(job.call, job.owner, answer, store_ttl_ms=ttl_ms)
+        if ended.mine:
+            await self._desk.end_turn(job)
+            await self._desk.settle_quota(job, answer)
+        return ended
+
+
+def too_late(job: Job, reason: str) -> DeadlineExceeded:
+    """The error of a job whose backend takes it only after its deadline."""
+    return DeadlineExceeded(f"{job.hop.backend} takes it only after its deadline ({reason}); it was not called.")
+
+
+def error_of(job: Job, finding: Finding) -> OptimizerError:
+    """The error that a call came to."""
+    result = finding.result
+    kind = CODES.get(result.outcome.error_code, InternalError)
+    return kind(f"{job.hop.backend}: {result.message}", retry_after_s=result.retry_after_s)

@@ -1,0 +1,125 @@
+"""What becomes of calls that wait: they move on, are told that they come too late, expire, or are let go."""
+
+import asyncio
+from contextlib import suppress
+
+from optimizer_state.clock import FleetClock
+from optimizer_state.flights import Flights
+from optimizer_state.store import RedisAway
+from optimizer_wire.errors import DeadlineExceeded
+from optimizer_workers.ending import too_late
+from optimizer_workers.execution import Execution
+from optimizer_workers.job import Job
+from optimizer_workers.link import Link
+from optimizer_workers.metrics import TOLD_EARLY
+from optimizer_workers.mover import Mover
+from optimizer_workers.planner import Planner
+from optimizer_workers.reporter import Reporter
+from optimizer_workers.scheduler import Scheduler
+from optimizer_workers.tasks import Tasks
+
+TEND_S = 1.0
+# What is known of other backends is a moment old: so long they may yet have room for a call that misses its deadline.
+SURE_AFTER_MS = 600
+
+
+class Waiting:
+    """Looks after the calls that a worker holds."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        planner: Planner,
+        mover: Mover,
+        execution: Execution,
+        flights: Flights,
+        reporter: Reporter,
+        link: Link,
+        tasks: Tasks,
+        clock: FleetClock,
+    ) -> None:
+        self._scheduler = scheduler
+        self._planner = planner
+        self._mover = mover
+        self._execution = execution
+        self._flights = flights
+        self._reporter = reporter
+        self._link = link
+        self._tasks = tasks
+        self._clock = clock
+
+    def plan(self) -> None:
+        """Move what is served clearly sooner elsewhere, and tell those who would miss their deadline anyway."""
+        self._planner.plan(self._clock.now_ms(), self._mover.moves, self._misses)
+
+    def _misses(self, job: Job, reason: str) -> bool:
+        """A held call surely misses its deadline here: let another backend try, or tell; False if that is too early."""
+        now_ms, least_ms = self._clock.now_ms(), self._planner.least_ms
+        if self._mover.may_come(job, least_ms):
+            return False
+        if self._mover.rescues(job, least_ms):
+            return True
+        job.hopeless_since_ms = job.hopeless_since_ms or now_ms
+        if now_ms - job.hopeless_since_ms >= SURE_AFTER_MS:
+            self.tell_early(job, reason)
+        return True
+
+    def tell_early(self, job: Job, reason: str) -> None:
+        """End a held call that misses its deadline anyway, unless somebody in its flight can wait for longer."""
+        self._scheduler.remove(job)
+        self._tasks.spawn(job, self._give_up(job, reason))
+
+    async def _give_up(self, job: Job, reason: str) -> None:
+        if await self._waits_longer(job):
+            self.hold_again(job)
+            return
+        TOLD_EARLY.labels(job.hop.backend).inc()
+        await self._execution.tell_early(job, too_late(job, reason))
+
+    def hold_again(self, job: Job) -> None:
+        """Hold a call that was taken out, unless it will be delivered anew anyway."""
+        if job.stage == self._link.stage and self._link.up:
+            self._scheduler.push(job)
+
+    async def let_go(self) -> int:
+        """Send what is held back to the end of its queue; returns how many calls.
+
+        Not by requeueing: that counts towards the delivery limit, as if they had harmed a worker.
+        """
+        let_go = 0
+        for job in self._scheduler.take_all():
+            if job.look_first:
+                # That needs no budget.
+                self._scheduler.push(job)
+            else:
+                let_go += 1
+                self._tasks.spawn(job, self._mover.send_back(job))
+        return let_go
+
+    async def tend(self) -> None:
+        """Let go of what nobody waits for any more, until cancelled."""
+        while True:
+            await asyncio.sleep(TEND_S)
+            for job in self._scheduler.take_expired(self._clock.now_ms()):
+                await self._expire(job)
+
+    async def _expire(self, job: Job) -> None:
+        """The one that a held call carries has given up; somebody else may wait in its flight for longer."""
+        if await self._waits_longer(job):
+            self.hold_again(job)
+            return
+        waited_s = (self._clock.now_ms() - job.call.waiter.since_ms) / 1000
+        error = DeadlineExceeded(f"It waited {waited_s:.1f} s for the budget of {job.hop.backend}.")
+        await self._reporter.gave_up(self._link.outbox, job, error, 0)
+        await self._link.ack(job)
+
+    async def _waits_longer(self, job: Job) -> bool:
+        """Whether somebody waits in the call's flight beyond its deadline, which is then the later one."""
+        if not job.call.flight:
+            return False
+        with suppress(RedisAway):
+            latest = await self._flights.latest_deadline(job.call)
+            if latest is not None and latest > max(job.deadline_ms, self._clock.now_ms()):
+                job.deadline_ms = latest
+                return True
+        return False
