@@ -331,6 +331,50 @@ def test_put_back_is_exact(data):
         assert [held.queue._time.now for held in scheduler._classes.values()] + [scheduler._time.now] == times
 
 
+@pytest.mark.parametrize("share", ["agents", "priorities"])
+@pytest.mark.parametrize("backwards", [True, False])
+def test_put_back_among_blocked_lanes(share, backwards):
+    """Who has blocked calls only while others are taken, and lanes that are blocked before these are put back, stand
+    afterwards as if nothing had been taken."""
+    other = BATCH if share == "priorities" else STANDARD
+    orders = []
+    for taken_first in (0, 11):
+        scheduler = Scheduler()
+        scheduler.push(job("a", 10, model="n", priority=other))
+        for number in range(20):
+            scheduler.push(job("a", 10, model="m", deadline_ms=number, priority=other))
+            scheduler.push(job("c", 10, model="o", deadline_ms=number, priority=other))
+        for number in range(30):
+            scheduler.push(job("b", 10, model="n", deadline_ms=number))
+        scheduler.block_lane("m", 10)
+        taken = [scheduler.pop(0) for _ in range(taken_first)]
+        scheduler.block_lane("o", 10)
+        scheduler.next(0)
+        for found in reversed(taken) if backwards else taken:
+            scheduler.put_back(found)
+        served = [scheduler.pop(0) for _ in range(20)] + [scheduler.pop(10) for _ in range(50)]
+        orders.append([(found.call.waiter.agent, found.hop.model) for found in served])
+
+    assert orders[0] == orders[1]
+
+
+def test_nothing_is_earned_by_leaving():
+    """Who was served, left and comes back starts with the others, although its old place is remembered."""
+    scheduler = Scheduler()
+    for _ in range(2):
+        scheduler.push(job("busy", 10))
+    scheduler.push(job("back", 10, deadline_ms=-1))
+    serve(scheduler, 1)
+    for found in scheduler.in_order(0):
+        if found.call.waiter.agent == "back":
+            assert scheduler.take(found)
+    serve(scheduler, 50)
+    for _ in range(20):
+        scheduler.push(job("back", 10, deadline_ms=1))
+
+    assert abs(Counter(agents([serve(scheduler, 1)[0] for _ in range(40)]))["back"] - 20) <= 3
+
+
 @pytest.mark.parametrize(("used", "before"), [(300, 0), (600, 6)])
 def test_correction_of_a_forgotten_debt(monkeypatch, used, before):
     """A late correction counts from the virtual end of its call: what has passed since is not paid for twice."""
