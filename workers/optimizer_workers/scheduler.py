@@ -186,6 +186,10 @@ class Scheduler:
         """The calls held since before then, still held."""
         return [job for job in self._all() if job.held_since_ms <= held_before_ms]
 
+    def held(self) -> list[Job]:
+        """All held calls, in no order."""
+        return list(self._all())
+
     def take_expired(self, now_ms: int) -> list[Job]:
         """Take the calls whose deadline has passed; nobody is charged."""
         return self._taken([job for job in self._all() if job.deadline_ms <= now_ms])

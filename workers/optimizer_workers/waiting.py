@@ -7,6 +7,8 @@ from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway
 from optimizer_wire.errors import DeadlineExceeded
+from optimizer_workers.consumption import PREFETCH
+from optimizer_workers.crowding import hindmost
 from optimizer_workers.ending import too_late
 from optimizer_workers.execution import Execution
 from optimizer_workers.job import Job
@@ -97,11 +99,14 @@ class Waiting:
         return let_go
 
     async def tend(self) -> None:
-        """Let go of what nobody waits for any more, until cancelled."""
+        """Let go of what nobody waits for any more, and see what stands behind a crowd, until cancelled."""
         while True:
             await asyncio.sleep(TEND_S)
             for job in self._scheduler.take_expired(self._clock.now_ms()):
                 await self._expire(job)
+            for job in hindmost(self._scheduler.held(), PREFETCH):
+                self._scheduler.remove(job)
+                self._tasks.spawn(job, self._mover.send_back(job))
 
     async def _expire(self, job: Job) -> None:
         """The one that a held call carries has given up; somebody else may wait in its flight for longer."""
