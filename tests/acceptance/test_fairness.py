@@ -79,8 +79,8 @@ async def test_hog_does_not_starve_small_agents(stack: Stack, load: Load):
 
 
 async def test_small_agents_wait_their_turn_of_calls(stack: Stack):
-    """Where only concurrency limits, a small agent's request beside a hog's hundred waits for about a call, not for
-    the hog."""
+    """Where only concurrency limits, a small agent's request beside a hog's hundred waits for a few calls, not for the
+    hog."""
     sim = stack.simulate("alpha", {"latency": {"base_s": CALL_S}}, concurrency=2)
     await asyncio.to_thread(stack.start)
     hog, small = Notebook(), Notebook()
@@ -98,8 +98,8 @@ async def test_small_agents_wait_their_turn_of_calls(stack: Stack):
         await hog.drop()
 
     print(f"waits {sorted(round(wait, 2) for wait in waited)}")
-    # Three small ones and the hog take turns at two calls of 0.2 s at a time.
-    assert percentile(waited, 0.95) <= 4 * CALL_S
+    # Three small ones and the hog take turns, two calls at a time; of agents a few calls apart the deadline decides.
+    assert percentile(waited, 0.95) <= 7 * CALL_S
 
 
 async def test_priorities_share_six_to_three_to_one(stack: Stack):

@@ -134,7 +134,7 @@ async def test_what_waits_moves_to_a_backend_that_comes_later(stack: Stack):
         await asyncio.sleep(1.0)
         late = stack.worker("second")
         await asyncio.to_thread(stack.ready, late)
-        await asyncio.to_thread(wait_until, lambda: len(second.calls()) >= 6, "calls of the second", 8.0)
+        await asyncio.to_thread(wait_until, lambda: len(second.calls()) >= 6, "calls of the second", 15.0)
         await book.all()
 
     assert book.count(ANSWERED) == 8
