@@ -1,7 +1,7 @@
 """When one agent's calls fill a worker's window, so that those of others stand behind them in the broker's queue. Pure.
 
 A worker orders only what it holds. If the window of a priority is nearly full and one agent has more than half of it,
-the hindmost calls of that agent go back to the end of the queue: the window moves on over the backlog, and whoever stands
+the hindmost calls of that agent go back to the end of the queue: the window moves on over the backlog, and whoever is
 in it is seen. What is sent back loses no place in its agent's own order but for equal deadlines.
 """
 
