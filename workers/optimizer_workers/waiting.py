@@ -20,7 +20,7 @@ from optimizer_workers.reporter import Reporter
 from optimizer_workers.scheduler import Scheduler
 from optimizer_workers.tasks import Tasks
 
-TEND_S = 1.0
+TEND_S = 0.5
 # What is known of other backends is a moment old: so long they may yet have room for a call that misses its deadline.
 SURE_AFTER_MS = 600
 
