@@ -132,8 +132,10 @@ class Planner:
                 least = self._allowance.least(job, limit.dimension)
             if move(job, now_ms + expected.start_ms(cost)):
                 continue
-            sure_ms = now_ms + sure.start_ms(least)
-            if reason not in UNSURE and sure_ms + least_ms > job.deadline_ms and miss(job, reason):
+            late = now_ms + sure.start_ms(least) + least_ms > job.deadline_ms
+            if not late:
+                job.hopeless_since_ms = 0
+            elif reason not in UNSURE and miss(job, reason):
                 continue
             expected.start(cost)
             sure.start(least)

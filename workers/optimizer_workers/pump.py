@@ -130,6 +130,8 @@ class Pump:
         job = self._scheduler.next(now_ms)
         if job is None or job.look_first or self._planner.hopeless(job, now_ms):
             return None
+        # More may have been learned since it came: its agent is charged with this.
+        self._allowance.estimate(job)
         return self._scheduler.pop(now_ms)
 
     def _put_back(self, job: Job) -> None:
