@@ -5,12 +5,14 @@ spreads them over several backends and does not send them all to the one that lo
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from optimizer_state.presence import Outlook
 
 # What was told longer ago says nothing: then a backend counts as ready.
 TRUSTED_MS = 5_000
+# A deadline that is later by this is worth to go before.
+LATER_MS = 200
 NEVER_MS = 1 << 62
 # A call is on its way for so long at most, before the worker that it was sent to reckons with it.
 TRANSIT_MS = 100
@@ -54,9 +56,19 @@ class Loads:
 
     def ready_ms(self, backend: str, now_ms: int) -> int:
         """When a call that is sent there now would start: now if nothing is known, `NEVER_MS` if it is taken out."""
+        return self._after_what_was_sent(backend, now_ms, lambda outlook: outlook.ready_ms)
+
+    def in_line_ms(self, backend: str, deadline_ms: int, now_ms: int) -> int:
+        """When a call with this deadline would start there: before those in line whose deadlines are later."""
+        outlook = self._outlooks.get(backend)
+        if outlook is None or deadline_ms + LATER_MS > outlook.last_deadline_ms:
+            return self.ready_ms(backend, now_ms)
+        return self._after_what_was_sent(backend, now_ms, lambda outlook: outlook.first_ms)
+
+    def _after_what_was_sent(self, backend: str, now_ms: int, start_ms: Callable[[Outlook], int]) -> int:
         outlook = self._outlooks.get(backend)
         if outlook is None or now_ms - outlook.told_ms > TRUSTED_MS:
             return now_ms
         if outlook.reason in _OUT:
             return NEVER_MS
-        return max(outlook.ready_ms, now_ms) + len(self._sent_ms.get(backend, ())) * outlook.per_call_ms
+        return max(start_ms(outlook), now_ms) + len(self._sent_ms.get(backend, ())) * outlook.per_call_ms

@@ -29,6 +29,10 @@ class Fleet:
         """When a backend can take a call that is sent there now, as far as known; past means now."""
         return self._loads.ready_ms(backend, self._store.clock.now_ms())
 
+    def in_line_ms(self, backend: str, deadline_ms: int) -> int:
+        """When a call with this deadline that is sent there now would start, before others with later ones."""
+        return self._loads.in_line_ms(backend, deadline_ms, self._store.clock.now_ms())
+
     def ready(self) -> frozenset[str]:
         """The live backends that can take a call now, as far as known."""
         now_ms = self._store.clock.now_ms()
@@ -40,7 +44,8 @@ class Fleet:
 
     def hear(self, backend: str, ready_ms: int) -> None:
         """A backend can take a call only then, as a call that came from there tells."""
-        self._loads.hear(backend, Outlook(ready_ms, reason="moved", told_ms=self._store.clock.now_ms()))
+        now_ms = self._store.clock.now_ms()
+        self._loads.hear(backend, Outlook(ready_ms, reason="moved", told_ms=now_ms, first_ms=ready_ms))
 
     async def beat(self) -> bool:
         """Tell that this worker lives, and look at the others; False if Redis is away."""

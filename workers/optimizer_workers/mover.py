@@ -53,7 +53,8 @@ class Mover:
         """Move a held call that misses its deadline here to where it may still be served in time; whether it does."""
         now_ms = self._clock.now_ms()
         for station in stations(job.call, ready_ms=self._fleet.ready_ms, alive=self._fleet.alive, now_ms=now_ms):
-            if self._fleet.ready_ms(job.call.route[station].backend) + least_ms <= job.deadline_ms:
+            backend = job.call.route[station].backend
+            if self._fleet.in_line_ms(backend, job.deadline_ms) + least_ms <= job.deadline_ms:
                 self._move(job, station, job.deadline_ms)
                 return True
         return False

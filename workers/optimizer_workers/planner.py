@@ -53,6 +53,8 @@ class Planner:
         self._budget = allowance.budget
         self._refused: dict[str, _Refusal] = {}
         self._tail_ms: dict[str, int] = {}
+        # Of each lane: when its head starts, and the latest deadline in it.
+        self._lines: dict[str, tuple[int, int]] = {}
         self._planned_ms = 0
         # What the last call that could not start would have used.
         self._usual = Amounts()
@@ -106,6 +108,7 @@ class Planner:
             if not job.look_first:
                 lanes[job.hop.model].append(job)
         self._tail_ms.clear()
+        self._lines.clear()
         for model, jobs in lanes.items():
             self._tail_ms[model] = now_ms + self._plan_lane(model, jobs, now_ms, move, miss)
 
@@ -125,6 +128,7 @@ class Planner:
         expected = Line.expected(supply, self._budget.workers_seen)
         sure = Line.earliest(replace(supply, call_ms=least_ms))
         cost = least = 1
+        first_ms, last_deadline_ms = now_ms + expected.start_ms(cost), 0
         for job in jobs:
             if limit is not None:
                 self._allowance.estimate(job)
@@ -139,6 +143,8 @@ class Planner:
                 continue
             expected.start(cost)
             sure.start(least)
+            last_deadline_ms = max(last_deadline_ms, job.deadline_ms)
+        self._lines[model] = first_ms, last_deadline_ms
         return expected.start_ms(cost)
 
     def _supply(self, refusal: _Refusal | None, limit: Limit | None, jobs: list[Job], now_ms: int) -> Supply:
@@ -199,7 +205,16 @@ class Planner:
         refusal = self._refused.get(last)
         reason = "concurrency" if refusal is None else refusal.wait.limit
         shut_ms = refusal.until_ms if refusal is not None and self._sure(reason) else 0
-        return Outlook(self._lane_ready_ms(last), self._per_call_ms(reason), reason, shut_ms=shut_ms)
+        ready_ms = self._lane_ready_ms(last)
+        first_ms, last_deadline_ms = self._lines.get(last, (ready_ms, 0))
+        return Outlook(
+            ready_ms,
+            self._per_call_ms(reason),
+            reason,
+            shut_ms=shut_ms,
+            first_ms=first_ms,
+            last_deadline_ms=last_deadline_ms,
+        )
 
     def _closed(self, now_ms: int) -> Outlook | None:
         """The outlook of a backend that takes no call at all, as everybody sees it, whether anything waits or not."""

@@ -84,3 +84,14 @@ def test_workers_of_a_backend_together():
     assert (both.ready_ms, both.shut_ms, both.told_ms, both.reason) == (6_000, 3_000, 1_100, "rpm")
     assert together([other], 1_000).ready_ms == 0
     assert together([silent], 1_000) == silent
+
+
+def test_deadlines_go_before_later_ones():
+    """A call with an earlier deadline than others in line starts with the head of the line, one without at its end."""
+    loads = Loads()
+    loads.learn({"a": Outlook(9_000, 100, "rpm", told_ms=1_000, first_ms=2_000, last_deadline_ms=20_000)}, 1_000)
+    assert loads.in_line_ms("a", 10_000, 1_000) == 2_000
+    assert loads.in_line_ms("a", 20_000, 1_000) == 9_000
+
+    loads.add("a", 1_100, 3)
+    assert loads.in_line_ms("a", 10_000, 1_200) == 2_300
