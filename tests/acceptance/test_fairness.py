@@ -49,7 +49,9 @@ async def run(stack: Stack, sim: Simulated, load: Load, *, hog: bool) -> list[fl
         print(f"{share:.1%} of the budget used, {len(large.notes)} requests of the hog, {len(small.notes)} others")
         assert share >= load.used
     assert small.count(ANSWERED) == len(small.notes)
-    return waits(small.notes, calls)
+    found = waits(small.notes, calls)
+    print(f"waits {[round(wait, 2) for wait in sorted(found)]}")
+    return found
 
 
 @pytest.mark.parametrize(
