@@ -61,9 +61,12 @@ class Loads:
     def in_line_ms(self, backend: str, deadline_ms: int, now_ms: int) -> int:
         """When a call with this deadline would start there: before those in line whose deadlines are later."""
         outlook = self._outlooks.get(backend)
-        if outlook is None or deadline_ms + LATER_MS > outlook.last_deadline_ms:
+        line = () if outlook is None else outlook.line
+        later = (start_ms for other_ms, start_ms in line if other_ms > deadline_ms + LATER_MS)
+        start_ms = next(later, None)
+        if start_ms is None:
             return self.ready_ms(backend, now_ms)
-        return self._after_what_was_sent(backend, now_ms, lambda outlook: outlook.first_ms)
+        return self._after_what_was_sent(backend, now_ms, lambda _: start_ms)
 
     def _after_what_was_sent(self, backend: str, now_ms: int, start_ms: Callable[[Outlook], int]) -> int:
         outlook = self._outlooks.get(backend)

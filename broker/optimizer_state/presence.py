@@ -28,8 +28,8 @@ class Outlook:
 
     `shut_ms`: until when surely no call at all starts there, however urgent; 0 if that is not sure. `reason` is what it
     waits for: the name of a limit, or a word such as `breaker`, `blocked`, `paused`; empty for none. `told_ms` is when
-    a worker said so. `first_ms` is when the call at the head of the line starts, and `last_deadline_ms` the latest
-    deadline of those in line: one with an earlier deadline goes before that.
+    a worker said so. `line` is of some of those that wait, by deadline: until when it waits, and when it starts. A call
+    with an earlier deadline would start then, before it.
     """
 
     ready_ms: int
@@ -37,8 +37,7 @@ class Outlook:
     reason: str = ""
     told_ms: int = 0
     shut_ms: int = 0
-    first_ms: int = 0
-    last_deadline_ms: int = 0
+    line: tuple[tuple[int, int], ...] = ()
 
 
 def together(outlooks: Sequence[Outlook], now_ms: int) -> Outlook:
@@ -54,14 +53,14 @@ def together(outlooks: Sequence[Outlook], now_ms: int) -> Outlook:
         latest,
         ready_ms=0 if max(ready) <= now_ms else round(sum(ready) / len(ready)),
         told_ms=max(outlook.told_ms for outlook in fresh),
-        last_deadline_ms=max(outlook.last_deadline_ms for outlook in fresh),
     )
 
 
 def _outlook(text: str) -> Outlook:
-    *numbers, reason = text.split(" ", 6)
-    ready_ms, per_call_ms, told_ms, shut_ms, first_ms, last_deadline_ms = (int(number) for number in numbers)
-    return Outlook(ready_ms, per_call_ms, reason, told_ms, shut_ms, first_ms, last_deadline_ms)
+    ready_ms, per_call_ms, told_ms, shut_ms, line, reason = text.split(" ", 5)
+    pairs = (pair.split(":") for pair in line.split(",") if pair != "-")
+    waiting = tuple((int(deadline_ms), int(start_ms)) for deadline_ms, start_ms in pairs)
+    return Outlook(int(ready_ms), int(per_call_ms), reason, int(told_ms), int(shut_ms), waiting)
 
 
 class Roster:
@@ -87,8 +86,8 @@ class Roster:
     async def tell(self, presence: Presence, outlook: Outlook) -> None:
         """Tell how soon a worker's backend can take a call."""
         told_ms = self._store.clock.now_ms()
-        line = (outlook.first_ms, outlook.last_deadline_ms)
-        words = (outlook.ready_ms, outlook.per_call_ms, told_ms, outlook.shut_ms, *line, outlook.reason)
+        line = ",".join(f"{deadline_ms}:{start_ms}" for deadline_ms, start_ms in outlook.line) or "-"
+        words = (outlook.ready_ms, outlook.per_call_ms, told_ms, outlook.shut_ms, line, outlook.reason)
         await self._store.command(
             "HSET", self._outlook_key, f"{presence.backend} {presence.worker}", " ".join(str(word) for word in words)
         )

@@ -40,7 +40,7 @@ class Mover:
         station = better_station(
             job.call,
             here_start_ms=here_ms,
-            ready_ms=self._fleet.ready_ms,
+            ready_ms=lambda backend: self._fleet.in_line_ms(backend, job.deadline_ms),
             alive=self._fleet.alive,
             now_ms=self._clock.now_ms(),
         )

@@ -20,6 +20,8 @@ from optimizer_workers.scheduler import Scheduler
 
 LONGEST_LOOK_MS = 1_000
 PLAN_EVERY_MS = 200
+# So much of its line a worker tells the others.
+LINE_POINTS = 12
 # Held behind others for longer than this, while nobody knows how long calls take here.
 HELD_TOO_LONG_MS = 2_000
 # These pass with the next call that ends, or are over in a moment.
@@ -40,6 +42,16 @@ class _Refusal:
         return self.at_ms + UNKNOWN_MS.get(self.wait.limit, self.wait.ms)
 
 
+def sampled(line: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Some of (deadline, start) by deadline, the last among them; a later deadline never starts before an earlier one."""
+    latest_ms, ordered = 0, []
+    for deadline_ms, start_ms in sorted(line):
+        latest_ms = max(latest_ms, start_ms)
+        ordered.append((deadline_ms, latest_ms))
+    step = max(1, len(ordered) // LINE_POINTS)
+    return tuple(ordered[::-step][::-1])
+
+
 class Planner:
     """Plans for what one worker holds."""
 
@@ -53,8 +65,8 @@ class Planner:
         self._budget = allowance.budget
         self._refused: dict[str, _Refusal] = {}
         self._tail_ms: dict[str, int] = {}
-        # Of each lane: when its head starts, and the latest deadline in it.
-        self._lines: dict[str, tuple[int, int]] = {}
+        # Of each lane: deadlines, and when those calls start.
+        self._lines: dict[str, list[tuple[int, int]]] = {}
         self._planned_ms = 0
         # What the last call that could not start would have used.
         self._usual = Amounts()
@@ -128,7 +140,7 @@ class Planner:
         expected = Line.expected(supply, self._budget.workers_seen)
         sure = Line.earliest(replace(supply, call_ms=least_ms))
         cost = least = 1
-        first_ms, last_deadline_ms = now_ms + expected.start_ms(cost), 0
+        line = self._lines[model] = []
         for job in jobs:
             if limit is not None:
                 self._allowance.estimate(job)
@@ -141,10 +153,8 @@ class Planner:
                 job.hopeless_since_ms = 0
             elif reason not in UNSURE and miss(job, reason):
                 continue
-            expected.start(cost)
+            line.append((job.deadline_ms, now_ms + expected.start(cost)))
             sure.start(least)
-            last_deadline_ms = max(last_deadline_ms, job.deadline_ms)
-        self._lines[model] = first_ms, last_deadline_ms
         return expected.start_ms(cost)
 
     def _supply(self, refusal: _Refusal | None, limit: Limit | None, jobs: list[Job], now_ms: int) -> Supply:
@@ -205,16 +215,8 @@ class Planner:
         refusal = self._refused.get(last)
         reason = "concurrency" if refusal is None else refusal.wait.limit
         shut_ms = refusal.until_ms if refusal is not None and self._sure(reason) else 0
-        ready_ms = self._lane_ready_ms(last)
-        first_ms, last_deadline_ms = self._lines.get(last, (ready_ms, 0))
-        return Outlook(
-            ready_ms,
-            self._per_call_ms(reason),
-            reason,
-            shut_ms=shut_ms,
-            first_ms=first_ms,
-            last_deadline_ms=last_deadline_ms,
-        )
+        line = sampled(self._lines.get(last, []))
+        return Outlook(self._lane_ready_ms(last), self._per_call_ms(reason), reason, shut_ms=shut_ms, line=line)
 
     def _closed(self, now_ms: int) -> Outlook | None:
         """The outlook of a backend that takes no call at all, as everybody sees it, whether anything waits or not."""

@@ -87,11 +87,11 @@ def test_workers_of_a_backend_together():
 
 
 def test_deadlines_go_before_later_ones():
-    """A call with an earlier deadline than others in line starts with the head of the line, one without at its end."""
+    """A call starts where the first one in line starts that has a later deadline, and at the end if there is none."""
     loads = Loads()
-    loads.learn({"a": Outlook(9_000, 100, "rpm", told_ms=1_000, first_ms=2_000, last_deadline_ms=20_000)}, 1_000)
-    assert loads.in_line_ms("a", 10_000, 1_000) == 2_000
-    assert loads.in_line_ms("a", 20_000, 1_000) == 9_000
+    line = ((10_000, 2_000), (20_000, 5_000))
+    loads.learn({"a": Outlook(9_000, 100, "rpm", told_ms=1_000, line=line)}, 1_000)
+    assert [loads.in_line_ms("a", deadline, 1_000) for deadline in (5_000, 15_000, 20_000)] == [2_000, 5_000, 9_000]
 
     loads.add("a", 1_100, 3)
-    assert loads.in_line_ms("a", 10_000, 1_200) == 2_300
+    assert loads.in_line_ms("a", 5_000, 1_200) == 2_300
