@@ -43,7 +43,7 @@ class _Refusal:
 
 
 def sampled(line: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Some of (deadline, start) by deadline, the last among them; a later deadline never starts before an earlier one."""
+    """Some of (deadline, start) by deadline, the last among them; later deadlines start no sooner than earlier ones."""
     latest_ms, ordered = 0, []
     for deadline_ms, start_ms in sorted(line):
         latest_ms = max(latest_ms, start_ms)

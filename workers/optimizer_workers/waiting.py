@@ -21,8 +21,15 @@ from optimizer_workers.scheduler import Scheduler
 from optimizer_workers.tasks import Tasks
 
 TEND_S = 0.5
-# What is known of other backends is a moment old: so long they may yet have room for a call that misses its deadline.
-SURE_AFTER_MS = 600
+# What is known of other backends is a moment old, and calls that are told leave room for others: so long one that
+# misses its deadline may yet find some. With half of its time gone it is told sooner, as long as that is of use.
+SURE_AFTER_MS = 5_000
+SURE_AFTER_HALF_MS = 600
+
+
+def surely(hopeless_ms: int, left_ms: int, waited_ms: int) -> bool:
+    """Whether a call that has seemed to miss its deadline for so long is to be told."""
+    return hopeless_ms >= (SURE_AFTER_HALF_MS if left_ms <= waited_ms else SURE_AFTER_MS)
 
 
 class Waiting:
@@ -62,7 +69,7 @@ class Waiting:
         if self._mover.rescues(job, least_ms):
             return True
         job.hopeless_since_ms = job.hopeless_since_ms or now_ms
-        if now_ms - job.hopeless_since_ms >= SURE_AFTER_MS:
+        if surely(now_ms - job.hopeless_since_ms, job.deadline_ms - now_ms, now_ms - job.call.waiter.since_ms):
             self.tell_early(job, reason)
         return True
 
