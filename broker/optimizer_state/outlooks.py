@@ -6,6 +6,7 @@ spreads them over several backends and does not send them all to the one that lo
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from optimizer_state.presence import Outlook
 
@@ -44,11 +45,11 @@ class Loads:
             if not sent:
                 del self._sent_ms[backend]
 
-    def hear(self, backend: str, outlook: Outlook) -> None:
-        """A backend's outlook reached this process by another way, sooner than the others."""
-        known = self._outlooks.get(backend)
-        if known is None or outlook.told_ms > known.told_ms:
-            self._outlooks = {**self._outlooks, backend: outlook}
+    def hear(self, backend: str, ready_ms: int, now_ms: int) -> None:
+        """Something that came from a backend tells how soon one more call would start there, sooner than it does itself."""
+        known = self._outlooks.get(backend, Outlook(0))
+        if now_ms > known.told_ms:
+            self._outlooks = {**self._outlooks, backend: replace(known, ready_ms=ready_ms, told_ms=now_ms)}
 
     def add(self, backend: str, now_ms: int, calls: int = 1) -> None:
         """This process has just sent so many calls there; more than one if its like probably do the same now."""

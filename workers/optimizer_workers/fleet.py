@@ -44,8 +44,7 @@ class Fleet:
 
     def hear(self, backend: str, ready_ms: int) -> None:
         """A backend can take a call only then, as a call that came from there tells."""
-        now_ms = self._store.clock.now_ms()
-        self._loads.hear(backend, Outlook(ready_ms, reason="moved", told_ms=now_ms))
+        self._loads.hear(backend, ready_ms, self._store.clock.now_ms())
 
     async def beat(self) -> bool:
         """Tell that this worker lives, and look at the others; False if Redis is away."""

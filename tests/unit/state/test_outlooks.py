@@ -63,11 +63,11 @@ def test_what_is_heard_on_another_way():
     """An outlook that came sooner by another way holds until a later one is told, and an older one is not taken."""
     loads = Loads()
     loads.learn({"a": Outlook(0, told_ms=1_000)}, 1_000)
-    loads.hear("a", Outlook(9_000, told_ms=1_200))
+    loads.hear("a", 9_000, 1_200)
     loads.learn({"a": Outlook(0, told_ms=1_100)}, 1_300)
     assert loads.ready_ms("a", 1_300) == 9_000
 
-    loads.hear("a", Outlook(20_000, told_ms=900))
+    loads.hear("a", 20_000, 900)
     assert loads.ready_ms("a", 1_300) == 9_000
     loads.learn({"a": Outlook(5_000, told_ms=2_000)}, 2_100)
     assert loads.ready_ms("a", 2_100) == 5_000
