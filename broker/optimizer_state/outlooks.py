@@ -1,6 +1,6 @@
 """How soon each backend could take a call that is sent there now. Pure.
 
-Outlooks come about once a second. In between, a process that sends calls adds what it has sent itself, so that it
+Outlooks come a few times a second. In between, a process that sends calls adds what it has sent itself, so that it
 spreads them over several backends and does not send them all to the one that looked best.
 """
 
@@ -46,7 +46,7 @@ class Loads:
                 del self._sent_ms[backend]
 
     def hear(self, backend: str, ready_ms: int, now_ms: int) -> None:
-        """Something that came from a backend tells how soon one more call would start there, sooner than it does itself."""
+        """What came from a backend tells how soon one more call would start there, before it says so itself."""
         known = self._outlooks.get(backend, Outlook(0))
         if now_ms > known.told_ms:
             self._outlooks = {**self._outlooks, backend: replace(known, ready_ms=ready_ms, told_ms=now_ms)}
