@@ -98,6 +98,11 @@ class Lesson:
         return bucket_top(max(self.outputs))
 
     @property
+    def usual_output(self) -> int | None:
+        """The output tokens of a call on average; None before a few calls are known."""
+        return round(self.output_tokens / self.calls) if self.calls >= FEW_CALLS else None
+
+    @property
     def tokens_per_char(self) -> float | None:
         """Input tokens for each character of the prompts so far; None if nothing is known."""
         return self.input_tokens / self.chars if self.chars else None

@@ -23,7 +23,7 @@ class Allowance:
         """Estimate anew what the call will use: more may have been learned since it came."""
         call = job.call
         job.amounts = self._estimator.amounts(call.params, call.op, job.hop.model, chars=job.chars)
-        job.cost = max(1, job.amounts.of("tokens"))
+        job.cost = self._estimator.usual_tokens(job.amounts, job.hop.model)
 
     def least(self, job: Job, dimension: Dimension) -> int:
         """What the call surely uses of a limit: what nine calls of ten do not exceed is about twice as much."""

@@ -103,6 +103,12 @@ class Estimator:
         micro_usd = math.ceil((input_tokens * input_usd + output_tokens * output_usd) * 1e6)
         return Amounts(1, input_tokens, output_tokens, micro_usd)
 
+    def usual_tokens(self, amounts: Amounts, model: str) -> int:
+        """What such a call uses on average, while `amounts` is what it hardly exceeds; at least 1."""
+        output = self._estimates.lesson(model).usual_output
+        likely = amounts.output_tokens if output is None else min(output, amounts.output_tokens)
+        return max(1, amounts.input_tokens + likely)
+
     def knows(self, model: str) -> bool:
         """Whether enough was learned of a model's answers to go by it."""
         return self._estimates.lesson(model).output_quantile() is not None

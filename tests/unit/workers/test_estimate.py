@@ -196,3 +196,16 @@ def test_what_is_charged_in_full_is_settled_in_full():
 def test_money_is_rounded_up(usd, micro):
     """A cap in money is never passed by rounding."""
     assert micro_usd(usd) == micro
+
+
+def test_fair_shares_are_charged_with_what_is_usual():
+    """An agent is charged with the mean of what such calls use, not with what nine of ten do not exceed."""
+    estimates = Estimates(("m",))
+    estimator = Estimator(Backend("b", "openai", "http://x", ("m",)), Prices(None), estimates)
+    amounts = estimator.amounts({"messages": [{"role": "user", "content": "x" * 30}]}, "chat", "m")
+    assert estimator.usual_tokens(amounts, "m") == amounts.of("tokens")
+
+    for output in (10, 10, 10, 10, 10, 10, 10, 10, 10, 400):
+        estimates.add("m", chars=30, input_tokens=10, output_tokens=output, micro_usd=0)
+    amounts = estimator.amounts({"messages": [{"role": "user", "content": "x" * 30}]}, "chat", "m")
+    assert estimator.usual_tokens(amounts, "m") <= amounts.input_tokens + 49
