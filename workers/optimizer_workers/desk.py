@@ -73,7 +73,7 @@ class Desk:
         """Send the job's call to a station of its route; False if that does not take it."""
         sent = await self._link.send_to(job, number, station)
         if sent:
-            self._fleet.sent_to(job.call.route[station].backend, ())
+            self._fleet.sent_to(job.call.route[station].backend)
         return sent
 
     def hold(self, job: Job, rest_ms: int) -> None:

@@ -1,6 +1,5 @@
 """What a worker knows of the others: which backends are served, and how soon each can take a call."""
 
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -39,13 +38,9 @@ class Fleet:
         now_ms = self._store.clock.now_ms()
         return frozenset(backend for backend in self.alive or () if self.ready_ms(backend) <= now_ms)
 
-    def sent_to(self, backend: str, route: Iterable[str]) -> None:
-        """This worker has just sent a call there, and its mates and the other backends of the route probably as well.
-
-        They see the same outlooks: the next one waits behind what all of them send.
-        """
-        others = {other for other in route if other != backend and other in (self.alive or ())}
-        self._loads.add(backend, self._store.clock.now_ms(), self._budget.workers_seen * max(1, len(others)))
+    def sent_to(self, backend: str) -> None:
+        """This worker has just sent a call there, and its mates probably as well: the next one waits behind them."""
+        self._loads.add(backend, self._store.clock.now_ms(), self._budget.workers_seen)
 
     def hear(self, backend: str, ready_ms: int) -> None:
         """A backend can take a call only then, as a call that came from there tells."""

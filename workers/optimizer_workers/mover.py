@@ -75,7 +75,7 @@ class Mover:
 
     def _move(self, job: Job, station: int, here_ms: int) -> None:
         self._scheduler.remove(job)
-        self._fleet.sent_to(job.call.route[station].backend, (hop.backend for hop in job.call.route))
+        self._fleet.sent_to(job.call.route[station].backend)
         self._tasks.spawn(job, self._send(job, station, here_ms))
 
     async def _send(self, job: Job, station: int, here_ms: int) -> None:
