@@ -19,6 +19,7 @@ ATTACHMENT_CHARS = 3000
 TOKEN_CHARS = 4
 # Some prices differ by the hour.
 PRICES_KEPT_S = 600.0
+UNKNOWN_USUAL_TOKENS = 64
 _SAMPLE_TOKENS = 1000
 _MOST_PRICES = 256
 # Where input from the provider's cache does not count against the limits, by the table of the rate-limit headers.
@@ -104,10 +105,13 @@ class Estimator:
         return Amounts(1, input_tokens, output_tokens, micro_usd)
 
     def usual_tokens(self, amounts: Amounts, model: str) -> int:
-        """What such a call uses on average, while `amounts` is what it hardly exceeds; at least 1."""
+        """What such a call uses on average, while `amounts` is what it hardly exceeds; at least 1.
+
+        Before anything is known it is a little: an agent would have to wait for what others are only feared to use.
+        """
         output = self._estimates.lesson(model).usual_output
-        likely = amounts.output_tokens if output is None else min(output, amounts.output_tokens)
-        return max(1, amounts.input_tokens + likely)
+        likely = UNKNOWN_USUAL_TOKENS if output is None else output
+        return max(1, amounts.input_tokens + min(likely, amounts.output_tokens))
 
     def knows(self, model: str) -> bool:
         """Whether enough was learned of a model's answers to go by it."""

@@ -12,7 +12,7 @@ from optimizer_config.amounts import Amounts
 from optimizer_config.model import Backend
 from optimizer_state.estimates import Estimates
 from optimizer_wire.messages import Usage
-from optimizer_workers.estimate import ATTACHMENT_CHARS, Estimator, micro_usd, request_chars
+from optimizer_workers.estimate import ATTACHMENT_CHARS, UNKNOWN_USUAL_TOKENS, Estimator, micro_usd, request_chars
 
 BACKEND = Backend(name="b", api="openai", base_url="http://127.0.0.1:1", models=("m",))
 TEXT = {"messages": [{"role": "user", "content": "x" * 1000}]}
@@ -203,7 +203,7 @@ def test_fair_shares_are_charged_with_what_is_usual():
     estimates = Estimates(("m",))
     estimator = Estimator(Backend("b", "openai", "http://x", ("m",)), Prices(None), estimates)
     amounts = estimator.amounts({"messages": [{"role": "user", "content": "x" * 30}]}, "chat", "m")
-    assert estimator.usual_tokens(amounts, "m") == amounts.of("tokens")
+    assert estimator.usual_tokens(amounts, "m") == amounts.input_tokens + UNKNOWN_USUAL_TOKENS
 
     for output in (10, 10, 10, 10, 10, 10, 10, 10, 10, 400):
         estimates.add("m", chars=30, input_tokens=10, output_tokens=output, micro_usd=0)
