@@ -14,6 +14,8 @@ from optimizer_wire.messages import Hop, Op, Task
 
 # A backend that can take a call only so much later than another goes behind it.
 CLEARLY_MS = 1_000
+# A worker that died is started again within this time.
+RESTART_MS = 15_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +76,19 @@ class Router:
         return (*_soonest_first(open_for_new, view), *waiting)
 
     def shut(self, model: str, task: Task, op: Op, view: View) -> dict[str, Shut] | None:
-        """The live backends of a route if none of them takes a new call for a while; None if one may.
+        """The backends of a route if none of them takes a new call for a while; None if one may.
+
+        A configured one without a worker may have one again in a moment.
 
         :raises UnknownModel: if nothing has this name.
         """
         alive = view.alive or frozenset()
-        names = dict.fromkeys(hop.backend for hop in self._hops(model, task, op, alive) if hop.backend in alive)
-        found = {name: view.shut[name] for name in names if name in view.shut}
-        return found if names and len(found) == len(names) else None
+        names = dict.fromkeys(hop.backend for hop in self._hops(model, task, op, alive))
+        found = {name: view.shut[name] for name in names if name in alive and name in view.shut}
+        if not found or any(name in alive and name not in found for name in names):
+            return None
+        absent = Shut(view.now_ms + RESTART_MS, "no worker")
+        return {name: found.get(name, absent) for name in names if name in found or name in self._config.configured}
 
     def _hops(self, model: str, task: Task, op: Op, alive: frozenset[str] | None) -> Iterable[Hop]:
         if model == "auto":
