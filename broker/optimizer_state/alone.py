@@ -26,10 +26,13 @@ class Alone:
         self.blocked_until_ms = 0
         self.blocked_reason = ""
 
-    def learn(self, look: Look) -> None:
-        """Redis was looked at."""
+    def learn(self, look: Look, *, complete: bool = True) -> None:
+        """Redis was looked at. `complete` unless others may have used what they have not told yet: then the share
+        stays what it was, since what they used is not in this look.
+        """
         self._look = look
-        self.share.learn(look)
+        if complete:
+            self.share.learn(look)
         self.breaker.learn(look.open_until_ms, look.failures)
         self.blocked_until_ms, self.blocked_reason = look.view.blocked_until_ms, look.view.blocked_reason
 
@@ -45,8 +48,12 @@ class Alone:
         for ms, word in ((self.blocked_until_ms - now_ms, "blocked"), (self.breaker.wait_ms(now_ms), "breaker")):
             if ms > 0:
                 return Wait(ms, word)
+        return self.wait_for_share(ask, in_flight, workers, now_ms)
+
+    def wait_for_share(self, ask: Ask, in_flight: int, workers: int, now_ms: int) -> Wait | None:
+        """Why a call does not fit into this worker's share now; None if it does."""
         concurrency = self._look.view.concurrency if self._look else self._backend.concurrency
-        workers = workers if self._look else self._backend.max_workers
+        workers = workers if self.share.seen else self._backend.max_workers
         if in_flight >= max(1, concurrency // max(1, workers)):
             return Wait(50, "concurrency")
         ms = self.share.wait_ms(self.amounts(ask), workers, now_ms)

@@ -16,7 +16,7 @@ from optimizer_state.budget_steps import Ending, matching, reserve_step, settle_
 from optimizer_state.fleet_view import FleetView, Level, Look, look_of
 from optimizer_state.grants import Ask, BreakerChange, Grant, Settled, Wait
 from optimizer_state.periods import period
-from optimizer_state.store import RedisAway, Step, Store
+from optimizer_state.store import NOTICE_S, RedisAway, Step, Store
 from optimizer_state.teller import LEASE_MS, Teller
 from optimizer_state.untold import Untold
 from optimizer_state.windows import amounts_by_window, shortest_ms, windows_of
@@ -27,8 +27,8 @@ __all__ = ["Ask", "BreakerChange", "Budget", "FleetView", "Grant", "Level", "Set
 REMIND_S = 0.25
 LEAST_REMIND_S = 0.05
 REMINDS_PER_WINDOW = 10
-# So long after an outage of Redis every worker has noticed its end: the longest probe interval and its timeouts.
-REJOIN_S = 2.0
+# So long after an outage of Redis every worker has noticed its end and told what it used.
+REJOIN_S = NOTICE_S + 2 * REMIND_S
 # After a refusal that does not say how long, and at most.
 FIRST_BLOCK_MS = 1_000
 LONGEST_BLOCK_MS = 60_000
@@ -49,7 +49,22 @@ class Budget:
         self._flying = Arrivals(self._shortest_ms)
         self._key = f"{store.prefix}:{{backend:{backend.name}}}"
         self._teller = Teller(self._run, self._now_ms, self._key, worker, backend.breaker, self._alone, self._untold)
-        self.workers_seen = 1
+        self._workers_seen = 1
+
+    @property
+    def workers_seen(self) -> int:
+        """How many workers serve the backend."""
+        return self._workers_seen
+
+    @workers_seen.setter
+    def workers_seen(self, number: int) -> None:
+        # A Redis that has just come back may not have heard of everybody yet.
+        self._workers_seen = max(number, self._workers_seen) if self._rejoin_ms else number
+
+    @property
+    def _rejoin_ms(self) -> int:
+        """For how long still others may live by their shares, not knowing that Redis is back."""
+        return self._store.rejoin_ms(within_s=REJOIN_S) if self._backend.max_workers > 1 else 0
 
     @property
     def remind_s(self) -> float:
@@ -91,9 +106,11 @@ class Budget:
 
     async def reserve(self, ask: Ask) -> Grant | Wait:
         """Reserve one call, in all limits or none. Never raises: without Redis it is this worker's share."""
-        if self.workers_seen > 1 and self._store.outage_ms(within_s=REJOIN_S):
-            # Others may not have noticed yet that Redis is back, and go on by their shares.
-            return self._reserve_alone(ask)
+        if rejoin_ms := self._rejoin_ms:
+            # Those who have not noticed go on by their shares: until they have, this worker keeps to its share too.
+            wait = self._alone.wait_for_share(ask, len(self._flying), self.workers_seen, self._now_ms())
+            if wait is not None:
+                return replace(wait, ms=min(wait.ms, rejoin_ms))
         if not self._untold.must_tell:
             try:
                 return await self._reserve(ask)
@@ -121,6 +138,7 @@ class Budget:
         )
         verdict, *rest = (await self._run([step]))[0]
         if verdict == b"unknown":
+            self._store.missed_outage()
             self._untold.must_tell = True
             await self._tell(only_if_needed=True)
             return Wait(1, "restored")
@@ -234,11 +252,12 @@ class Budget:
             self._untold.arrive(name, written_ms)
         look = look_of(reply, self._windows, self._backend.concurrency)
         if not look.known:
+            self._store.missed_outage()
             self._untold.must_tell = True
             await self._tell(only_if_needed=True)
         elif not self._untold.must_tell:
             self._look = look
-            self._alone.learn(look)
+            self._alone.learn(look, complete=not self._rejoin_ms)
 
     async def restore(self) -> bool:
         """Make sure that Redis knows this worker and what it used, and look at it; False if Redis is away."""

@@ -30,6 +30,11 @@ class LocalShare:
         self._since = OwnUse(windows)
         self._factor, self._factor_ms = 1.0, 0.0
 
+    @property
+    def seen(self) -> bool:
+        """Whether Redis was ever looked at."""
+        return self._look is not None
+
     def hold(self, reservation: str, amounts: Mapping[str, int], now_ms: float) -> None:
         """A call is about to start."""
         self._since.hold(reservation, amounts, now_ms)

@@ -125,8 +125,12 @@ class OwnUse:
         return recent
 
     def parts(self) -> Iterator[Part]:
-        """What the calls in flight hold."""
+        """What the calls in flight hold; of one that takes no limit at all a part of none, named "", since it counts
+        as a call all the same.
+        """
         for reservation, held in self._held.items():
+            if not held.amounts:
+                yield Part(reservation, "", 0.0, 0, 0, 0, 0, 0, False)
             for name, amount in held.amounts.items():
                 window, slots = self._windows[name], held.slots.get(name, ())
                 start_ms, end_ms = window.period(held.at_ms)

@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from optimizer_state.store import Store
+from optimizer_state.store import NOTICE_S, Store
 
 HEARTBEAT_S = 1.0
 ALIVE_MS = 5_000
 FORGET_MS = 3_600_000
 # Everybody has noticed that Redis is back, and said so, after this.
-REJOIN_S = 3.0
+REJOIN_S = NOTICE_S + 2 * HEARTBEAT_S
 
 
 @dataclass(frozen=True, slots=True)

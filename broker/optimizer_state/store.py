@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -22,12 +23,17 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from optimizer_state.clock import FleetClock
+from optimizer_state.outages import Outages
 from optimizer_state.together import Together
 from optimizer_wire.urls import masked_url
 
 TIMEOUT_S = 0.4
 CONNECT_TIMEOUT_S = 1.0
 PROBE_S = 1.0
+PROBE_JITTER = 1.5
+# So long after Redis is back everybody who asks now and then has noticed: the longest time from one probe to the next,
+# and what the next may take to connect, to load a script and to run it.
+NOTICE_S = PROBE_S * PROBE_JITTER + CONNECT_TIMEOUT_S + 2 * TIMEOUT_S
 FAILURES_TO_LEAVE = 2
 LATE_TIMER_S = 0.1
 
@@ -88,6 +94,10 @@ def _source(script: Script) -> str:
     return (lua / f"{common}.lua").read_text() + (lua / f"{script}.lua").read_text()
 
 
+def _next_probe() -> float:
+    return time.monotonic() + PROBE_S * random.uniform(1, PROBE_JITTER)
+
+
 class Store:
     """A connection pool to Redis with its own circuit breaker, and the fleet's clock.
 
@@ -109,7 +119,7 @@ class Store:
         self._sha: dict[Script, str] = {}
         self._failures = 0
         self._away_until: float | None = None
-        self._left_at = self._back_at = 0.0
+        self._outages = Outages()
 
     @property
     def away(self) -> bool:
@@ -118,8 +128,15 @@ class Store:
 
     def outage_ms(self, *, within_s: float) -> int:
         """How long the last outage took, if it ended within the last so many seconds; else 0."""
-        ended_ago_s = time.monotonic() - self._back_at
-        return round((self._back_at - self._left_at) * 1000) if ended_ago_s < within_s else 0
+        return self._outages.length_ms(within_s, time.monotonic())
+
+    def rejoin_ms(self, *, within_s: float) -> int:
+        """How much is left of so many seconds after the last outage; while Redis is away 0."""
+        return self._outages.rest_ms(within_s, time.monotonic())
+
+    def missed_outage(self) -> None:
+        """Redis was away and is back, and this process did not notice, as what it lost tells. Others may have."""
+        self._outages.missed(time.monotonic())
 
     async def close(self) -> None:
         """Close all connections."""
@@ -183,26 +200,29 @@ class Store:
 
     async def _guarded(self, work: Callable[[], Awaitable[Any]]) -> Any:
         """Do it under the breaker. Never to be cancelled: a cancelled command could leave its answer to the next."""
-        if self._away_until is not None:
-            if time.monotonic() < self._away_until:
-                raise NotSent(f"Redis at {masked_url(self._url)} is away.")
-            # This caller is the probe; the others go on without Redis meanwhile.
-            self._away_until = time.monotonic() + PROBE_S * random.uniform(1, 1.5)
+        if self._away_until is None:
+            return await self._try(work, again=True)
+        if time.monotonic() < self._away_until:
+            raise NotSent(f"Redis at {masked_url(self._url)} is away.")
+        # This caller is the probe; the others go on without Redis meanwhile.
+        self._away_until = _next_probe()
+        await self._drop_connections()
+        return await self._try(work)
+
+    async def _try(self, work: Callable[[], Awaitable[Any]], *, again: bool = False) -> Any:
+        """Do it; `again` if what may not be Redis' fault is to be tried once more."""
         started = time.monotonic()
         try:
             answer = await work()
         except RedisTimeoutError as error:
-            if time.monotonic() - started > TIMEOUT_S + LATE_TIMER_S and self._failures == 0:
+            if again and time.monotonic() - started > TIMEOUT_S + LATE_TIMER_S:
                 # The timer fired late: this process was busy, not Redis.
-                self._failures = 1
-                return await self._guarded(work)
+                self._failures = max(1, self._failures)
+                return await self._try(work)
             self._failed(error, weight=1)
         except (RedisConnectionError, OSError) as error:
-            if self._failures == 0 and self._away_until is None:
-                # A pooled connection may be one from before a restart, which says nothing about Redis now.
-                self._failures = 1
-                await self._redis.connection_pool.disconnect(inuse_connections=False)
-                return await self._guarded(work)
+            if again and self._away_until is None:
+                return await self._try_anew(work)
             self._failed(error, weight=FAILURES_TO_LEAVE)
         except ResponseError as error:
             raise RedisAway(f"Redis refused a command: {error}") from error
@@ -212,11 +232,23 @@ class Store:
             self._succeeded()
             return answer
 
+    async def _try_anew(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """A connection broke. All in the pool may be from before a restart, which says nothing about Redis now."""
+        self._failures = max(1, self._failures)
+        await self._drop_connections()
+        answer = await self._try(work)
+        self.missed_outage()
+        return answer
+
+    async def _drop_connections(self) -> None:
+        with suppress(RedisError, OSError):
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+
     def _failed(self, error: Exception, weight: int) -> NoReturn:
         self._failures += weight
         if self._failures >= FAILURES_TO_LEAVE and self._away_until is None:
-            self._left_at = time.monotonic()
-            self._away_until = self._left_at + PROBE_S * random.uniform(1, 1.5)
+            self._away_until = _next_probe()
+            self._outages.left(time.monotonic())
             self._on_change(f"{masked_url(self._url)}: {error}")
         raise RedisAway(f"Redis at {masked_url(self._url)} does not answer: {error}") from error
 
@@ -224,5 +256,5 @@ class Store:
         self._failures = 0
         if self._away_until is not None:
             self._away_until = None
-            self._back_at = time.monotonic()
+            self._outages.back(time.monotonic())
             self._on_change(None)

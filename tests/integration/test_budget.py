@@ -18,9 +18,9 @@ async def store(redis_url, prefix):
     await store.close()
 
 
-def backend(*, count=5, per_s=60.0, concurrency=100):
+def backend(*, count=5, per_s=60.0, concurrency=100, max_workers=8):
     limit = Limit("rpm", "requests", count, per_s)
-    return Backend("b", "openai", "http://localhost", ("m",), (limit,), concurrency)
+    return Backend("b", "openai", "http://localhost", ("m",), (limit,), concurrency, max_workers=max_workers)
 
 
 async def worker(store, name="w1", **limits):
@@ -125,7 +125,7 @@ async def test_lapsed_lease_frees_the_slot_and_counts_the_request(store):
 
 async def test_workers_restore_what_redis_forgot(store):
     """After Redis lost its memory the live workers write back what they used before anything is granted again."""
-    budget = await worker(store, count=2)
+    budget = await worker(store, count=2, max_workers=1)
     for name in ("a", "b"):
         await budget.settle(await budget.reserve(Ask(name)), Settled(1))
     for key in await store.command("KEYS", f"{store.prefix}:*"):

@@ -1,6 +1,7 @@
 """Budgets while Redis is away, after answers were lost, and after Redis lost its memory."""
 
 import asyncio
+import time
 
 import pytest
 from tests.support.budgets import RPM, ask, backend, granted, key_of, refused, worker
@@ -297,3 +298,142 @@ async def test_the_scripts_serve_quotas_too(store):
 
     assert [reply[0] for reply in replies] == [b"granted", b"granted", b"wait"]
     assert replies[2][2] == b"agent:a:rpm"
+
+
+async def until_back(store, budget):
+    """Let a worker find out that Redis is back, and tell what it used; nobody is to wait for more."""
+    async with asyncio.timeout(5):
+        store._away_until = 0.0
+        while store.away:
+            await budget.remind()
+            await asyncio.sleep(0.02)
+        await budget.remind()
+    await store.command("HDEL", key_of(store, "gate"), "grace")
+
+
+class Two:
+    """Two workers of one backend, each with connections of its own to a Redis that the test may kill."""
+
+    def __init__(self, redis):
+        self.redis, self.stores = redis, [Store(redis.url, "t") for _ in range(2)]
+        self.budgets = []
+
+    async def start(self, *limits, **fields):
+        for number, store in enumerate(self.stores):
+            await store.synchronise_clock()
+            self.budgets.append(await worker(store, *limits, name=f"w{number}", **fields))
+        for budget in self.budgets:
+            budget.workers_seen = 2
+            await budget.remind()
+
+    async def outage(self):
+        """Redis goes and comes back; the workers have seen the first, and not yet the second."""
+        await asyncio.to_thread(self.redis.kill)
+        for store, budget in zip(self.stores, self.budgets, strict=True):
+            await budget.remind()
+            assert store.away
+            store._away_until = time.monotonic() + 60
+        await asyncio.to_thread(self.redis.start)
+
+    async def grants(self, number, names):
+        """What one worker is granted of these."""
+        verdicts = [await self.budgets[number].reserve(ask(f"{number}-{name}")) for name in names]
+        return [verdict for verdict in verdicts if isinstance(verdict, Grant)]
+
+    async def close(self):
+        for store in self.stores:
+            await store.close()
+
+
+@pytest.fixture
+async def two(private_redis):
+    two = Two(private_redis)
+    yield two
+    await two.close()
+
+
+async def test_one_notices_later_that_redis_is_back(two):
+    """Who is back first keeps to its share of before the outage until the other must have noticed; then all is used."""
+    await two.start(Limit("rpm", "requests", 10, 60.0))
+    await two.outage()
+    (first, late), (store, other) = two.budgets, two.stores
+    used = []
+    for number, names in ((0, "abcdef"), (1, "ab")):
+        grants = await two.grants(number, names)
+        used.append(len(grants))
+        for grant in grants:
+            await two.budgets[number].settle(grant, WELL)
+
+    await until_back(store, first)
+    first.workers_seen = 1
+    used.append(len(await two.grants(0, "ghi")))
+    refusal = await refused(first, "share")
+    used.append(len(await two.grants(1, "cdef")))
+    await until_back(other, late)
+    held = len(await two.grants(0, "j"))
+    store._outages.back(time.monotonic() - 60)
+    used.append(len(await two.grants(0, "klmno")))
+
+    assert used == [4, 2, 0, 2, 2]
+    assert (refusal.limit, first.workers_seen, held) == ("own share", 2, 0)
+    assert refusal.ms <= 5_000
+    assert (await refused(first, "full")).limit == "rpm"
+
+
+async def test_who_rejoins_asks_redis_too(two):
+    """A worker that keeps to its share after an outage gets no more than Redis has left."""
+    await two.start(Limit("rpm", "requests", 10, 60.0))
+    await two.outage()
+    (first, late), (store, other) = two.budgets, two.stores
+    await until_back(store, first)
+    store._outages.back(time.monotonic() - 60)
+    took = len(await two.grants(0, "abcdefghi"))
+    await until_back(other, late)
+
+    assert took == 9
+    assert len(await two.grants(1, "abc")) == 1
+
+
+async def test_concurrency_without_limits_after_an_outage(two):
+    """Calls in flight that were granted without Redis hold their places when it is back, without any limit too."""
+    await two.start(concurrency=4)
+    await two.outage()
+    flying = [len(await two.grants(number, "abc")) for number in (0, 1)]
+    for store, budget in zip(two.stores, two.budgets, strict=True):
+        await until_back(store, budget)
+    for store in two.stores:
+        store._outages.back(time.monotonic() - 60)
+
+    assert flying == [2, 2]
+    assert await two.stores[0].command("ZCARD", key_of(two.stores[0], "leases")) == 4
+    assert (await refused(two.budgets[0], "more")).limit == "concurrency"
+
+
+async def test_connections_from_before_an_outage(two):
+    """Connections that broke while nobody looked do not make an outage, however many are used at once."""
+    await two.start()
+    store = two.stores[0]
+    await asyncio.gather(*(store.command("PING") for _ in range(8)))
+    await asyncio.to_thread(two.redis.kill)
+    await asyncio.to_thread(two.redis.start)
+    answers = await asyncio.gather(*(store.command("PING") for _ in range(8)))
+
+    assert set(answers) <= {b"PONG", True}
+    assert not store.away
+
+
+async def test_commands_whose_connections_break(two):
+    """Commands under way on connections that all break at once are done on new ones; others may have missed more."""
+    await two.start(max_workers=2)
+    store, killer = two.stores
+    waiting = [asyncio.ensure_future(store.command("BLPOP", f"t:list:{i}", 0.3)) for i in range(5)]
+    async with asyncio.timeout(2):
+        while int((await killer.command("INFO", "clients"))["blocked_clients"]) < 5:
+            await asyncio.sleep(0.01)
+    await killer.command("CLIENT", "KILL", "TYPE", "normal")
+    answers = await asyncio.gather(*waiting)
+
+    assert answers == [None] * 5
+    assert not store.away
+    assert store.rejoin_ms(within_s=5.0) > 0
+    assert len(await two.grants(0, "a")) == 1

@@ -22,7 +22,7 @@ async def store(redis_url, prefix):
 
 async def end_of(store, field):
     """Let what stops calls be over."""
-    await store.command("HSET", key_of(store, "gate"), field, store.clock.now_ms() - 5)
+    await store.command("HSET", key_of(store, "gate"), field, store.clock.now_ms() - 50)
 
 
 async def opened(store, budget):

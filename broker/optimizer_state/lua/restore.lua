@@ -2,8 +2,9 @@
 --   {known} | {restored} | {forgotten}: a repetition of what was told to a Redis that has lost its memory since
 -- ARGV: worker, number of this telling, repeated (0/1), lease_ms, grace_ms, blocked until, reason, breaker open until,
 --       number of settings, these as name, value; number of slots, these as limit, slot, amount used in all, amount of
---       it that was used while this Redis was away; what is in flight: reservation, granted without Redis (0/1), limit,
---       slot_ms, amount, margin_ms, start_ms, end_ms, slot (0: it still flies), in the next period too (0/1)
+--       it that was used while this Redis was away; what is in flight: reservation, granted without Redis (0/1), limit
+--       (empty: it takes none), slot_ms, amount, margin_ms, start_ms, end_ms, slot (0: it still flies), in the next
+--       period too (0/1)
 local worker, number, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
 local blocked, reason, open = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 local settings = 9 + 2 * tonumber(ARGV[9])
@@ -24,7 +25,8 @@ for i = slots + 1, #ARGV, 10 do
     local part, parts = {ARGV[i + 2], 0, 0, 0, 0, 0, 0, 0, 0}, flying[ARGV[i]] or {}
     for field = SLOT_MS, END_MS do part[field] = tonumber(ARGV[i + 1 + field]) end
     part[SLOT], part[TWICE] = tonumber(ARGV[i + 8]), tonumber(ARGV[i + 9])
-    parts[#parts + 1] = part
+    -- A call that takes no limit holds its place in the concurrency only.
+    if ARGV[i + 2] ~= '' then parts[#parts + 1] = part end
     flying[ARGV[i]] = parts
   end
 end

@@ -61,3 +61,29 @@ def test_before_anything_was_seen():
     assert alone.wait(ask("a"), 2, 1, NOW).limit == "concurrency"
     alone.share.hold("a", {"rpm": 1}, NOW)
     assert alone.wait(ask("b"), 1, 1, NOW).limit == "own share"
+
+
+def test_what_others_have_not_told_yet():
+    """A look that may lack what others used stops calls as it says, and leaves the share what it was."""
+    alone = Alone(backend(RPM))
+    alone.learn(look())
+    alone.share.hold("a", {"rpm": 1}, NOW + 100)
+    alone.share.settle("a", NOW + 100, NOW + 100, None)
+    alone.share.hold("b", {"rpm": 1}, NOW + 100)
+    later = Look(True, FleetView(seen_ms=NOW + 500, concurrency=9, blocked_until_ms=NOW + 700), {}, {}, (), None)
+    alone.learn(later, complete=False)
+
+    assert alone.wait(ask("c"), 0, 2, NOW + 600).limit == "blocked"
+    assert alone.wait_for_share(ask("c"), 0, 2, NOW + 600).limit == "own share"
+    alone.learn(later)
+    assert alone.wait_for_share(ask("c"), 0, 2, NOW + 600) is None
+
+
+def test_a_worker_that_started_in_an_outage():
+    """Until Redis has been seen with what all used, a worker reckons with the most workers, for concurrency too."""
+    alone = Alone(backend(concurrency=8, max_workers=4))
+    alone.learn(look(concurrency=8), complete=False)
+
+    assert alone.wait_for_share(ask("a"), 2, 1, NOW).limit == "concurrency"
+    alone.learn(look(concurrency=8))
+    assert alone.wait_for_share(ask("a"), 2, 1, NOW) is None

@@ -24,6 +24,14 @@ def test_calls_that_were_never_sent():
     assert list(use.parts()) == []
 
 
+def test_calls_without_limits():
+    """A call in flight that takes no limit is told as a call all the same."""
+    use = OwnUse([MINUTE])
+    use.hold("a", {}, 2_000)
+
+    assert [(part.reservation, part.limit) for part in use.parts()] == [("a", "")]
+
+
 def test_what_redis_must_be_told():
     """Slots tell what was used, and what of it Redis does not know yet; calls in flight are told with their slot."""
     use = OwnUse([MINUTE])
