@@ -9,7 +9,7 @@ from tests.support.notes import ANSWERED, Notebook
 from tests.support.stack import Stack, wait_until
 from tests.support.tap import Tap
 
-OPEN_S = 2.0
+OPEN_S = 1.5
 BREAKER = {"failures": 5, "within_s": 60.0, "open_s": OPEN_S}
 PREFIX = "optimizer.circuit_breaker."
 

@@ -1,6 +1,6 @@
 """Budgets that hold and are used, on real processes; the judge is each simulator's request log.
 
-Long windows are tested as short ones: a minute of 15 seconds, a day of 20 seconds.
+Long windows are tested as short ones: a minute of 12 seconds, a day of 20 seconds.
 """
 
 import asyncio
@@ -40,11 +40,11 @@ def refusals(calls: list[Call]) -> int:
 
 # ── how much of a budget is used ─────────────────────────────────────────────────────────────────────────────────
 
-MINUTE = {"count": 40, "per_s": 15.0}
+MINUTE = {"count": 40, "per_s": 12.0}
 SECOND = {"count": 10, "per_s": 1.0}
 TOKENS = {"count": 2000, "per_s": 5.0}
 OUTPUT = {"count": 1000, "per_s": 5.0}
-PRESSURE_S = 18.0
+PRESSURE_S = 15.0
 
 
 @pytest.fixture(scope="module")

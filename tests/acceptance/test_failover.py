@@ -17,7 +17,7 @@ from tests.support.tap import Tap, shared_stack
 
 CONCURRENCY = 4
 ALLOWED = CONCURRENCY + 5
-FOR_S = 7.0
+FOR_S = 6.0
 PER_SECOND = 8.0
 
 

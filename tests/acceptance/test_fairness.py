@@ -36,7 +36,7 @@ async def run(stack: Stack, sim: Simulated, load: Load, *, hog: bool) -> list[fl
     async with AsyncExitStack() as pool:
         fleet = await clients(stack, pool, SMALL + 1)
         began = time.monotonic()
-        for i in range(int(load.per_second * load.for_s)):
+        for i in range(int(load.per_second * load.for_s * (1.0 if hog else 0.6))):
             await asyncio.sleep(began + i / load.per_second - time.monotonic())
             for j in range(9 + 2 * load.count * (i == 0) if hog else 0):
                 large.ask(fleet[SMALL], f"{name} {i} {j}", LONG_S)

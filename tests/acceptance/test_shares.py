@@ -10,6 +10,7 @@ from tests.support.judge import Call
 from tests.support.notes import ANSWERED, Notebook
 from tests.support.stack import Stack
 
+WITHIN_S = 4.0
 OFTEN = {"failures": 100_000, "within_s": 300.0, "open_s": 1.0}
 
 
@@ -25,16 +26,16 @@ def repetitions(calls: list[Call]) -> list[tuple[float, bool]]:
 
 async def test_retries_are_a_fifth_of_calls(stack: Stack):
     """With a backend that fails half of the calls, and its breaker out of the way, repetitions are never more than a
-    fifth of the calls of any ten seconds (but for three that are always allowed)."""
+    fifth of the calls of any four seconds, as configured (but for three that are always allowed)."""
     sim = stack.simulate(
         "alpha", {"fail_rate": 0.5, "latency": {"base_s": 0.05}, "seed": 5}, concurrency=8, breaker=OFTEN
     )
-    stack.extra = "[waits]\nretry_s = [0.2, 0.3, 0.4]\n"
+    stack.extra = f"[waits]\nretry_s = [0.2, 0.3, 0.4]\n[retries]\nwithin_s = {WITHIN_S}\n"
     await asyncio.to_thread(stack.start, workers=2)
     book = Notebook()
     async with AsyncExitStack() as pool:
         (client,) = await clients(stack, pool, 1)
-        for i in range(240):
+        for i in range(140):
             book.ask(client, f"question {i}", 30.0)
             await asyncio.sleep(0.05)
         calls = sim.judged()
@@ -42,15 +43,15 @@ async def test_retries_are_a_fifth_of_calls(stack: Stack):
     order = repetitions(calls)
     worst = 0.0
     for at, _ in order:
-        inside = [again for began, again in order if at - 10.0 < began <= at]
+        inside = [again for began, again in order if at - WITHIN_S < began <= at]
         if sum(inside) > 3:
             worst = max(worst, sum(inside) / len(inside))
 
-    print(f"{sum(again for _, again in order)} repetitions in {len(calls)} calls, {worst:.1%} in the worst ten seconds")
+    print(f"{sum(again for _, again in order)} repetitions in {len(calls)} calls, {worst:.1%} in the worst window")
     assert sum(again for _, again in order) >= 10
     assert worst <= 0.2
     # What waits to be repeated keeps nobody else from being called.
-    assert sum(not again for _, again in order) >= 200
+    assert sum(not again for _, again in order) >= 120
 
 
 async def test_share_of_a_backend_is_never_exceeded(stack: Stack):
@@ -62,7 +63,7 @@ async def test_share_of_a_backend_is_never_exceeded(stack: Stack):
     book = Notebook()
     async with AsyncExitStack() as pool:
         fleet = await clients(stack, pool, 2)
-        for i in range(400):
+        for i in range(300):
             book.ask(fleet[i % 2], f"question {i}", 30.0)
             await asyncio.sleep(random.random() * 0.02)
         await asyncio.wait_for(book.all(), 40)
@@ -72,7 +73,7 @@ async def test_share_of_a_backend_is_never_exceeded(stack: Stack):
     worst = max(sum(micros[i : i + 100]) for i in range(len(micros) - 99))
 
     print(f"{sum(micros)} of {len(micros)} calls, {worst} in the worst hundred")
-    assert book.count(ANSWERED) == 400
+    assert book.count(ANSWERED) == 300
     assert worst <= 20
     # Nobody knows the first hundred, and the order of arrival is not quite that of the starts: a tenth is left free.
     assert sum(micros[120:]) >= 0.7 * 0.2 * len(micros[120:])
