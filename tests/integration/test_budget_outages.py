@@ -426,7 +426,7 @@ async def test_commands_whose_connections_break(two):
     """Commands under way on connections that all break at once are done on new ones; others may have missed more."""
     await two.start(max_workers=2)
     store, killer = two.stores
-    waiting = [asyncio.ensure_future(store.command("BLPOP", f"t:list:{i}", 0.3)) for i in range(5)]
+    waiting = [asyncio.ensure_future(store.command("BLPOP", f"t:list:{i}", 0.15)) for i in range(5)]
     async with asyncio.timeout(2):
         while int((await killer.command("INFO", "clients"))["blocked_clients"]) < 5:
             await asyncio.sleep(0.01)
