@@ -5,7 +5,7 @@ from optimizer_wire.messages import MovedFrom
 from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
-from optimizer_workers.moving import better_station
+from optimizer_workers.moving import CLEARLY_MS, better_station
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.scheduler import Scheduler
 from optimizer_workers.stations import stations
@@ -13,6 +13,11 @@ from optimizer_workers.tasks import Tasks
 
 # A worker that died is started again within this time.
 RESTART_MS = 15_000
+# A move must gain so much of the wait.
+WORTH_A_MOVE = 0.1
+# A call that has moved stays for this part of its time, at most so long.
+STAY = 0.1
+LONGEST_STAY_MS = 10_000
 
 
 class Mover:
@@ -35,14 +40,17 @@ class Mover:
 
     def moves(self, job: Job, here_ms: int) -> bool:
         """Move a held call if another backend of its route takes it clearly sooner than here; whether it does."""
-        if job.look_first:
+        now_ms = self._clock.now_ms()
+        if job.look_first or self._just_moved(job, now_ms):
             return False
+        # The longer the wait the less a small gain is worth a move, since all of this is guessed.
+        margin_ms = max(0, round(WORTH_A_MOVE * (here_ms - now_ms)) - CLEARLY_MS)
         station = better_station(
             job.call,
-            here_start_ms=here_ms,
+            here_start_ms=here_ms - margin_ms,
             ready_ms=lambda backend: self._fleet.in_line_ms(backend, job.deadline_ms),
             alive=self._fleet.alive,
-            now_ms=self._clock.now_ms(),
+            now_ms=now_ms,
         )
         if station is None:
             return False
@@ -52,12 +60,20 @@ class Mover:
     def rescues(self, job: Job, least_ms: int) -> bool:
         """Move a held call that misses its deadline here to where it may still be served in time; whether it does."""
         now_ms = self._clock.now_ms()
+        if self._just_moved(job, now_ms):
+            return True
         for station in stations(job.call, ready_ms=self._fleet.ready_ms, alive=self._fleet.alive, now_ms=now_ms):
             backend = job.call.route[station].backend
             if self._fleet.in_line_ms(backend, job.deadline_ms) + least_ms <= job.deadline_ms:
                 self._move(job, station, job.deadline_ms)
                 return True
         return False
+
+    @staticmethod
+    def _just_moved(job: Job, now_ms: int) -> bool:
+        """Whether a call came here by a move and has not been here for a while: what is known has to settle first."""
+        rest_ms = min(LONGEST_STAY_MS, STAY * (job.deadline_ms - now_ms))
+        return job.call.moved_from is not None and now_ms - job.held_since_ms < rest_ms
 
     def may_come(self, job: Job, least_ms: int) -> bool:
         """Whether a backend of the call's route has no worker now, and time to get one before its deadline."""

@@ -18,6 +18,10 @@ from optimizer_workers.job import Job
 from optimizer_workers.latency import Latency
 from optimizer_workers.scheduler import Scheduler
 
+# What was seen so long after a refusal knows more than it did.
+LOOK_MS = 300
+# So long before its deadline a waiting call is told what it waited for: no call would end in time.
+LAST_WORD_MS = 350
 LONGEST_LOOK_MS = 1_000
 PLAN_EVERY_MS = 200
 # So much of its line a worker tells the others.
@@ -115,6 +119,7 @@ class Planner:
         surely misses its deadline here; both say whether they did. What leaves lets those behind it start sooner.
         """
         self._planned_ms = now_ms
+        self._forget_what_is_over(now_ms)
         lanes: dict[str, list[Job]] = defaultdict(list)
         for job in self._scheduler.in_order(now_ms):
             if not job.look_first:
@@ -151,7 +156,8 @@ class Planner:
             late = now_ms + sure.start_ms(least) + least_ms > job.deadline_ms
             if not late:
                 job.hopeless_since_ms = 0
-            elif reason not in UNSURE and miss(job, reason):
+            last_word = refusal is not None and job.deadline_ms - now_ms < LAST_WORD_MS
+            if (last_word or (late and reason not in UNSURE)) and miss(job, reason):
                 continue
             line.append((job.deadline_ms, now_ms + expected.start(cost)))
             sure.start(least)
@@ -182,6 +188,30 @@ class Planner:
         oldest_ms = min(job.held_since_ms for job in jobs)
         return HELD_TOO_LONG_MS if now_ms - oldest_ms > HELD_TOO_LONG_MS else 0
 
+    def _forget_what_is_over(self, now_ms: int) -> None:
+        """Drop refusals whose reason is gone, as the last look at the budget shows: nobody may have asked since."""
+        for lane, refusal in list(self._refused.items()):
+            idle = lane not in self._tail_ms and refusal.until_ms <= now_ms
+            if idle or self._over(refusal, now_ms):
+                del self._refused[lane]
+                self._scheduler.block_lane(lane, 0)
+
+    def _over(self, refusal: _Refusal, now_ms: int) -> bool:
+        view, reason = self._budget.fleet_view, refusal.wait.limit
+        if view.seen_ms <= refusal.at_ms + LOOK_MS:
+            return False
+        if reason == "paused":
+            return view.mode != "paused"
+        if reason in {"blocked", "breaker"}:
+            return view.shut_until_ms <= now_ms
+        limit, level = self._limits.get(reason), view.levels.get(reason)
+        return limit is not None and level is not None and level.left >= max(1, self._usual.of(limit.dimension))
+
+    def reason(self, model: str) -> str:
+        """What calls of this model wait for, in a word; empty if nothing was refused."""
+        refusal = self._refused.get(model)
+        return "" if refusal is None else refusal.wait.limit
+
     def dry_ms(self, now_ms: int) -> int:
         """For how long no call at all starts here, as far as known; 0 if one may."""
         view = self._budget.fleet_view
@@ -201,6 +231,7 @@ class Planner:
 
     def outlook(self, now_ms: int) -> Outlook:
         """How soon a call that comes now can start, for the other processes."""
+        self._forget_what_is_over(now_ms)
         if closed := self._closed(now_ms):
             return closed
         over = [

@@ -37,6 +37,8 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
     except ConfigError as error:
         log.error("cannot start", reason=str(error))
         return EXIT_CONFIG
+    if unpriced := money_without_price(backend, config):
+        log.warning("a limit in money counts nothing", reason=unpriced)
     if backend.prices:
         await asyncio.to_thread(prices.preload)
     stop = stop_on_signals()
@@ -75,6 +77,17 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
             await store.close()
     log.info("stopped")
     return 0
+
+
+def money_without_price(backend: Backend, config: Config) -> str | None:
+    """Why a backend's limits in money cannot hold, if they cannot."""
+    if config.prices_file or not any(limit.dimension == "usd" for limit in backend.limits):
+        return None
+    if backend.kind == "local":
+        return f'{backend.name} is local (kind = "local") and costs nothing unless prices_file says so.'
+    if backend.prices is None:
+        return f"Nobody knows the prices of {backend.name}: write genai_prices for it, or a prices_file."
+    return None
 
 
 def parts(

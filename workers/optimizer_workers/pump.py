@@ -91,9 +91,16 @@ class Pump:
                 self._scheduler.remove(job)
                 self._tasks.spawn(job, self._execution.look(job))
             elif self._planner.hopeless(job, now_ms):
-                self._waiting.tell_early(job, "no time is left for a call")
+                self._waiting.tell_early(job, self._no_time(job, now_ms))
             else:
                 await self._begin(min(free, self._at_once, RESERVED_AT_ONCE))
+
+    def _no_time(self, job: Job, now_ms: int) -> str:
+        left_s, least_s = max(0, job.deadline_ms - now_ms) / 1000, self._planner.least_ms / 1000
+        waited = self._planner.reason(job.hop.model)
+        return f"{left_s:.1f} s are left, a call takes {least_s:.1f} s" + (
+            f"; it waited for {waited}" if waited else ""
+        )
 
     def _concurrency(self) -> int:
         """Operators may have changed it."""

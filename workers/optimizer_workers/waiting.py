@@ -15,7 +15,7 @@ from optimizer_workers.job import Job
 from optimizer_workers.link import Link
 from optimizer_workers.metrics import TOLD_EARLY
 from optimizer_workers.mover import Mover
-from optimizer_workers.planner import Planner
+from optimizer_workers.planner import LAST_WORD_MS, Planner
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.scheduler import Scheduler
 from optimizer_workers.tasks import Tasks
@@ -64,6 +64,9 @@ class Waiting:
     def _misses(self, job: Job, reason: str) -> bool:
         """A held call surely misses its deadline here: let another backend try, or tell; False if that is too early."""
         now_ms, least_ms = self._clock.now_ms(), self._planner.least_ms
+        if job.deadline_ms - now_ms < LAST_WORD_MS:
+            self.tell_early(job, reason)
+            return True
         if self._mover.may_come(job, least_ms):
             return False
         if self._mover.rescues(job, least_ms):
