@@ -184,7 +184,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """
         found = self.backends.get(ALIASES.get(name, name))
         if found is None:
-            raise ConfigError(f'There is no backend "{name}"{did_you_mean(name, [*self.backends, *ALIASES])}')
+            hint = did_you_mean(name, [*self.backends, *ALIASES]) or f"; known are {', '.join(self.backends)}."
+            raise ConfigError(f'There is no backend "{name}"{hint}')
         return found
 
     def weight_of(self, agent: str) -> float:

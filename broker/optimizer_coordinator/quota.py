@@ -58,7 +58,8 @@ class QuotaBarrier:
         if over is None:
             return None
         if self._over == "reject":
-            raise QuotaExceeded(f"There is no room in {over.whose}.", retry_after_s=over.ms / 1000)
+            wait_s = over.ms / 1000
+            raise QuotaExceeded(f"There is no room in {over.whose} for another {wait_s:.1f} s.", retry_after_s=wait_s)
         return Held(over.ms, f"for {over.whose}", sure=over.sure, event=events.QUOTA)
 
 
