@@ -148,7 +148,9 @@ class Execution:
         if not result.outcome.rate_only:
             failed = tuple(dict.fromkeys((*job.call.failed, job.hop.backend)))
             job.call = msgspec.structs.replace(job.call, failed=failed)
-        job.error = error_of(job, finding)
+        error = error_of(job, finding)
+        # What comes of it if there is no time for another call; a refusal for its rate is nothing that callers see.
+        job.error = job.error if result.outcome.rate_only else error
         # What only was too much for now goes where it is served at once; what failed, to whoever lives.
         elsewhere = await self._desk.elsewhere(job, only_ready=result.outcome.rate_only)
         match self._step(job, result, further=bool(elsewhere)):
@@ -162,7 +164,7 @@ class Execution:
                 job.retries += 1
                 await self._again(job, finding, after_s, fly=fly)
             case GiveUp():
-                await self._ending.failed(job, job.error, fly=fly, finding=finding)
+                await self._ending.failed(job, error, fly=fly, finding=finding)
 
     async def _wait_for_the_last(self, job: Job) -> None:
         """Others may wait for longer than the one that the call carries."""

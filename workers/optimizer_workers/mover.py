@@ -62,8 +62,14 @@ class Mover:
         now_ms = self._clock.now_ms()
         if self._just_moved(job, now_ms):
             return True
-        for station in stations(job.call, ready_ms=self._fleet.ready_ms, alive=self._fleet.alive, now_ms=now_ms):
+        able = stations(job.call, ready_ms=self._fleet.ready_ms, alive=self._fleet.alive, now_ms=now_ms)
+        # Better a backend that failed it once than a deadline that is missed for sure.
+        failed = [index for index, hop in enumerate(job.call.route) if hop.backend in job.call.failed]
+        here = job.hop.backend
+        for station in (*able, *failed):
             backend = job.call.route[station].backend
+            if backend == here or backend not in (self._fleet.alive or ()):
+                continue
             if self._fleet.in_line_ms(backend, job.deadline_ms) + least_ms <= job.deadline_ms:
                 self._move(job, station, job.deadline_ms)
                 return True

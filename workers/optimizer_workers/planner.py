@@ -78,7 +78,9 @@ class Planner:
     def refused(self, job: Job, wait: Wait, now_ms: int) -> None:
         """There was no budget for a call: pass over those that cannot start either."""
         model, self._usual = job.hop.model, job.amounts
-        lanes = {model} if self._is_limit(wait) else {model, *self._models}
+        limit = self._limits.get(wait.limit)
+        # A limit holds for all of its models: a call that waits for it is not passed by smaller ones of another.
+        lanes = {model, *(self._models if limit is None or not limit.models else limit.models)}
         for lane in lanes:
             self._refused[lane] = _Refusal(wait, now_ms)
             self._scheduler.block_lane(lane, now_ms + max(1, min(wait.ms, LONGEST_LOOK_MS)))
@@ -261,10 +263,13 @@ class Planner:
         return max(self._tail_ms.get(lane, 0), 0 if refusal is None else refusal.until_ms)
 
     def _narrow(self, lane: str) -> bool:
-        """Whether this lane waits for a limit of some models only, which says nothing about calls of others."""
+        """Whether this lane waits for a limit of some models only, which says nothing about calls of others.
+
+        That of the backend's first model counts for all: nearly all calls are for it.
+        """
         refusal = self._refused.get(lane)
         limit = None if refusal is None else self._limits.get(refusal.wait.limit)
-        return limit is not None and bool(limit.models)
+        return limit is not None and bool(limit.models) and lane != self._models[0]
 
     def _sure(self, reason: str) -> bool:
         """Whether nothing at all starts before that: a small call may still fit into what is left of the tokens."""
@@ -279,6 +284,3 @@ class Planner:
             supply = replace(supply, count=limit.count, window_ms=round(limit.per_s * 1000))
         cost = self._usual.of(limit.dimension) if limit is not None else 1
         return per_call_ms(cost, supply, 1)
-
-    def _is_limit(self, wait: Wait) -> bool:
-        return wait.limit in self._limits

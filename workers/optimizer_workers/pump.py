@@ -6,6 +6,7 @@ from contextlib import suppress
 from optimizer_config.model import Backend
 from optimizer_state.budget import Grant, Wait
 from optimizer_state.clock import FleetClock
+from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.execution import Execution
 from optimizer_workers.job import Job
@@ -60,11 +61,34 @@ class Pump:
 
     def take(self, job: Job) -> None:
         """Hold a call that was delivered."""
+        if twin := self._twin(job):
+            # Its client asked again. Two copies in line would take each other's place, and one could end them both.
+            twin.deadline_ms = max(twin.deadline_ms, job.deadline_ms)
+            self._tasks.spawn_alone(self._drop(job))
+            return
         job.held_since_ms = self._clock.now_ms()
         self._scheduler.push(job)
         self._mover.hear(job)
         if not self._mover.moves(job, self._planner.ready_ms(job.hop.model)):
             self._changed.set()
+
+    def _twin(self, job: Job) -> Job | None:
+        """Another copy of the same dispatch that is held already."""
+        if not job.call.flight:
+            return None
+        work = (job.call.fingerprint, job.call.flight, job.call.number)
+        return next(
+            (
+                other
+                for other in self._scheduler.held()
+                if (other.call.fingerprint, other.call.flight, other.call.number) == work
+            ),
+            None,
+        )
+
+    async def _drop(self, job: Job) -> None:
+        with suppress(BrokerUnavailable):
+            await self._link.ack(job)
 
     def _spawn_call(self, job: Job, grant: Grant) -> None:
         task = self._tasks.spawn(job, self._run(job, grant))

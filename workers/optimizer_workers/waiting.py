@@ -24,6 +24,7 @@ TEND_S = 0.5
 # What is known of other backends is a moment old, and calls that are told leave room for others: so long one that
 # misses its deadline may yet find some. With half of its time gone it is told sooner, as long as that is of use.
 SURE_AFTER_MS = 5_000
+LAST_ERROR_MS = 800
 SURE_AFTER_HALF_MS = 600
 
 
@@ -114,6 +115,10 @@ class Waiting:
             await asyncio.sleep(TEND_S)
             for job in self._scheduler.take_expired(self._clock.now_ms()):
                 await self._expire(job)
+            for job in self._scheduler.held():
+                # It rests before a repetition that comes too late: its caller is to hear why it failed.
+                if job.error is not None and job.deadline_ms - self._clock.now_ms() < LAST_ERROR_MS:
+                    self.tell_early(job, "no time is left to call again")
             for job in hindmost(self._scheduler.held(), PREFETCH):
                 self._scheduler.remove(job)
                 self._tasks.spawn(job, self._mover.send_back(job))

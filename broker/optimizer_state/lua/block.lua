@@ -5,10 +5,10 @@ local before, due, first, streak = unpack(redis.call('HMGET', GATE, 'blocked', '
 before, streak = tonumber(before or 0), tonumber(streak or 0)
 local for_ms, refused, first_ms, longest_ms = tonumber(ARGV[1]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 if refused ~= '' then
-  -- A refusal of the call that went first, or soon after it was well, is one more in a row. Calls that were in flight
-  -- beside the refused one are refused on the same occasion.
+  -- A refusal of the call that went first is one more in a row, or soon after it was well if the backend does not say
+  -- how long. Calls that were in flight beside the refused one are refused on the same occasion.
   if not due then
-    streak = now - before < 10000 and streak + 1 or 1
+    streak = for_ms < 0 and now - before < 10000 and streak + 1 or 1
   elseif first == refused then
     streak = streak + 1
   end
