@@ -78,7 +78,7 @@ async def retried(stack: Stack) -> None:
 
 def test_retries_are_a_fifth_of_calls(shared):
     """With a backend that fails half of the calls, and its breaker out of the way, no call is repeated that makes
-    repetitions more than a fifth of the fleet's calls of the window up to then (but for three that are always allowed)."""
+    repetitions more than a fifth of the fleet's calls of the window up to then (three are always allowed)."""
     outcome(shared, "retried")
     order = repetitions(shared["calls"])
     own = repetitions([call for call in shared["calls"] if call.backend == "failing"])
