@@ -61,7 +61,7 @@ async def run(stack: Stack, sim: Simulated, load: Load, *, hog: bool) -> list[fl
     return found
 
 
-SECONDS = Load(20, 2.0, 2.5, 7.0, 0.9)
+SECONDS = Load(20, 2.0, 4.0, 7.0, 0.8)
 MINUTES = Load(40, 20.0, 0.8, 70.0, 0.95)
 
 
