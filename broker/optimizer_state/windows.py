@@ -14,7 +14,7 @@ from optimizer_state.periods import period
 SLOTS = 60
 # What counts is the moment a request reaches the backend: so much later than it was written, at the latest.
 MARGIN_MS = 250
-LEAST_MARGIN_MS = 50
+LEAST_MARGIN_MS = 75
 MARGIN_SHARE = 0.05
 
 

@@ -14,10 +14,10 @@ times_ms = st.floats(0, 4e12)
 
 
 @pytest.mark.parametrize(
-    ("window_ms", "margin_ms"), [(100, 50), (1_000, 50), (2_000, 100), (5_000, 250), (60_000, 250)]
+    ("window_ms", "margin_ms"), [(100, 75), (1_000, 75), (2_000, 100), (5_000, 250), (60_000, 250)]
 )
 def test_margin(window_ms, margin_ms):
-    """A request arrives a twentieth of the window after it was written, but at least 50 and at most 250 ms."""
+    """A request arrives a twentieth of the window after it was written, but at least 75 and at most 250 ms."""
     assert Window("w", 1, window_ms).margin_ms == margin_ms
 
 
