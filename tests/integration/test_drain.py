@@ -30,11 +30,12 @@ async def test_nobody_moves_calls_to_a_backend_that_is_taken_out(store, verb):
     await getattr(settings, verb)("b")
     await budget.restore()
     await fleet.beat()
+    await fleet.exchange()
 
     assert fleet.ready_ms("b") == NEVER_MS
 
     await settings.resume("b")
     await budget.remind()
-    await fleet.beat()
+    await fleet.exchange()
 
     assert fleet.ready_ms("b") <= store.clock.now_ms()
