@@ -32,10 +32,9 @@ class Allowance:
         return max(1, job.amounts.of(dimension) // 2) if self._estimator.knows(job.hop.model) else 1
 
     async def reserve(self, job: Job) -> Grant | Wait:
-        """All that the call needs, or nothing and how long to wait. Never raises."""
+        """All that the call needs as last estimated, or nothing and how long to wait. Never raises."""
         if wait_ms := await self._repeats.wait_ms(job):
             return Wait(wait_ms, "retries")
-        self.estimate(job)
         verdict = await self.budget.reserve(Ask(new_id(), job.hop.model, job.amounts))
         if self._share is None or isinstance(verdict, Wait):
             return verdict

@@ -78,14 +78,14 @@ class Desk:
 
     def hold(self, job: Job, rest_ms: int) -> None:
         """Look at the job again after a rest, unless it will be delivered anew anyway."""
-        if job.stage == self._link.stage and self._link.up:
+        if self._link.has(job):
             job.look_first = True
             job.not_before_ms = self._clock.now_ms() + max(SHORTEST_REST_MS, min(rest_ms, LONGEST_REST_MS))
             self._scheduler.push(job)
 
     def put_back(self, job: Job, after_s: float = 0.0) -> None:
         """Let the job wait for budget as if it had just come, unless it will be delivered anew anyway."""
-        if job.stage == self._link.stage and self._link.up:
+        if self._link.has(job):
             job.look_first = False
             job.not_before_ms = self._clock.now_ms() + round(after_s * 1000) if after_s else 0
             self._scheduler.push(job)

@@ -54,6 +54,10 @@ class Link:
         if self._session is not None:
             self._session.lost.set()
 
+    def has(self, job: Job) -> bool:
+        """Whether a job's delivery is one of the present session; else it will be delivered anew."""
+        return job.stage == self.stage and self.up
+
     async def ack(self, job: Job) -> None:
         """Tell the broker that a job is done; a delivery of an earlier session is no longer ours to ack."""
         if job.stage == self.stage:

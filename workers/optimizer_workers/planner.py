@@ -149,7 +149,7 @@ class Planner:
         cost = least = 1
         line = self._lines[model] = []
         for job in jobs:
-            if limit is not None:
+            if limit is not None and limit.dimension != "requests":
                 self._allowance.estimate(job)
                 cost = max(1, job.amounts.of(limit.dimension))
                 least = self._allowance.least(job, limit.dimension)
@@ -221,9 +221,10 @@ class Planner:
             return UNKNOWN_MS["paused"]
         shut_ms = max(0, view.shut_until_ms - now_ms)
         waits = [refusal.until_ms - now_ms for refusal in self._refused.values() if self._used_up(refusal, view)]
+        if not waits or len(waits) < len(self._refused):
+            return shut_ms
         held = {job.hop.model for job in self._scheduler.in_order(now_ms)}
-        all_wait = bool(waits) and len(waits) == len(self._refused) and held <= self._refused.keys()
-        return max(shut_ms, min(waits) if all_wait else 0)
+        return max(shut_ms, min(waits)) if held <= self._refused.keys() else shut_ms
 
     @staticmethod
     def _used_up(refusal: _Refusal, view: FleetView) -> bool:
@@ -236,11 +237,6 @@ class Planner:
         self._forget_what_is_over(now_ms)
         if closed := self._closed(now_ms):
             return closed
-        over = [
-            lane for lane, refusal in self._refused.items() if refusal.until_ms <= now_ms and lane not in self._tail_ms
-        ]
-        for lane in over:
-            del self._refused[lane]
         lanes = [lane for lane in {*self._refused, *self._tail_ms} if not self._narrow(lane)]
         if not lanes:
             return Outlook(0)

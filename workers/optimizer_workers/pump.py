@@ -61,7 +61,7 @@ class Pump:
 
     def take(self, job: Job) -> None:
         """Hold a call that was delivered."""
-        if twin := self._twin(job):
+        if twin := self._scheduler.twin(job):
             # Its client asked again. Two copies in line would take each other's place, and one could end them both.
             twin.deadline_ms = max(twin.deadline_ms, job.deadline_ms)
             self._tasks.spawn_alone(self._drop(job))
@@ -71,20 +71,6 @@ class Pump:
         self._mover.hear(job)
         if not self._mover.moves(job, self._planner.ready_ms(job.hop.model)):
             self._changed.set()
-
-    def _twin(self, job: Job) -> Job | None:
-        """Another copy of the same dispatch that is held already."""
-        if not job.call.flight:
-            return None
-        work = (job.call.fingerprint, job.call.flight, job.call.number)
-        return next(
-            (
-                other
-                for other in self._scheduler.held()
-                if (other.call.fingerprint, other.call.flight, other.call.number) == work
-            ),
-            None,
-        )
 
     async def _drop(self, job: Job) -> None:
         with suppress(BrokerUnavailable):
@@ -161,13 +147,13 @@ class Pump:
         job = self._scheduler.next(now_ms)
         if job is None or job.look_first or self._planner.hopeless(job, now_ms):
             return None
-        # More may have been learned since it came: its agent is charged with this.
+        # More may have been learned since it came: this is reserved, and charged to its agent.
         self._allowance.estimate(job)
         return self._scheduler.pop(now_ms)
 
     def _put_back(self, job: Job) -> None:
         """It was taken and not begun: nobody is charged, and it keeps its place."""
-        if job.stage == self._link.stage and self._link.up:
+        if self._link.has(job):
             self._scheduler.put_back(job)
 
     async def _tell_probe(self, grant: Grant) -> None:

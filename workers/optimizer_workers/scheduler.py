@@ -83,6 +83,8 @@ class Scheduler:
         # Every call is either awake, in its lane, or rests, the first to wake first.
         self._lanes: dict[Job, str] = {}
         self._rests: dict[Job, _Rest] = {}
+        # By dispatch.
+        self._works: dict[str, Job] = {}
         self._resting: list[_Rest] = []
         self._awake: Counter[str] = Counter()
         self._blocked_until_ms: dict[str, int] = {}
@@ -92,6 +94,7 @@ class Scheduler:
 
     def push(self, job: Job) -> None:
         """Hold a call; it is passed over until its `not_before_ms`."""
+        self._works[job.call.work_id] = job
         if job.not_before_ms > 0:
             self._rests[job] = rest = (job.not_before_ms, next(self._numbers), job)
             insort(self._resting, rest)
@@ -138,6 +141,7 @@ class Scheduler:
 
     def put_back(self, job: Job) -> None:
         """Hold a call again that was taken and not begun: it stands where it stood, and nobody is charged."""
+        self._works[job.call.work_id] = job
         served = self._classes[job.call.waiter.priority]
         served.tag -= job.charged * served.pace
         self._time.put_back(job, served.tag)
@@ -150,6 +154,7 @@ class Scheduler:
         """Take a call that is held, and will not be begun here or needs no budget: nobody is charged."""
         if job in self._rests:
             self._unrest(job)
+            self._forget_work(job)
         else:
             self._classes[job.call.waiter.priority].queue.remove(job)
             self._gone(job)
@@ -182,9 +187,9 @@ class Scheduler:
         ends = [self._blocked_until_ms[lane] for lane in self._awake] + [rest[0] for rest in self._resting[:1]]
         return min(ends) - now_ms
 
-    def held_before(self, held_before_ms: int) -> list[Job]:
-        """The calls held since before then, still held."""
-        return [job for job in self._all() if job.held_since_ms <= held_before_ms]
+    def twin(self, job: Job) -> Job | None:
+        """Another copy of the same dispatch that is held; None for a call without a flight."""
+        return self._works.get(job.call.work_id) if job.call.flight else None
 
     def held(self) -> list[Job]:
         """All held calls, in no order."""
@@ -247,7 +252,12 @@ class Scheduler:
         del self._resting[bisect_left(self._resting, self._rests.pop(job))]
         return job
 
+    def _forget_work(self, job: Job) -> None:
+        if self._works.get(job.call.work_id) is job:
+            del self._works[job.call.work_id]
+
     def _gone(self, job: Job) -> None:
+        self._forget_work(job)
         lane = self._lanes.pop(job)
         self._awake[lane] -= 1
         if not self._awake[lane]:

@@ -91,7 +91,7 @@ class Waiting:
 
     def hold_again(self, job: Job) -> None:
         """Hold a call that was taken out, unless it will be delivered anew anyway."""
-        if job.stage == self._link.stage and self._link.up:
+        if self._link.has(job):
             self._scheduler.push(job)
 
     async def let_go(self) -> int:
