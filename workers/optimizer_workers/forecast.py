@@ -7,10 +7,9 @@ the order holds and costs are not less than assumed; and the expected one (the w
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heapreplace
-from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +28,6 @@ class Supply:
     reset_in_ms: int | None = None
     concurrency: int | None = None
     call_ms: int = 0
-
-
-class Due(NamedTuple):
-    """A held call as the early look sees it: its least cost in the limit's dimension, its time left in ms."""
-
-    cost: int
-    left_ms: int
 
 
 class _Window:
@@ -116,35 +108,8 @@ class Line:
         return at_ms
 
 
-def earliest_starts(costs: Iterable[int], supply: Supply) -> list[int]:
-    """In how many ms each call can start at the earliest, in the order of service; see `Line.earliest`."""
-    line = Line.earliest(supply)
-    return [line.start(cost) for cost in costs]
-
-
-def expected_starts(costs: Iterable[int], supply: Supply, workers: int) -> list[int]:
-    """In how many ms each call will probably start, in the order of service; see `Line.expected`."""
-    line = Line.expected(supply, workers)
-    return [line.start(cost) for cost in costs]
-
-
 def per_call_ms(cost: int, supply: Supply, workers: int) -> int:
     """How long each further call of this cost takes in the long run, if so many workers share evenly."""
     by_limit = supply.window_ms * cost / supply.count if supply.count else 0
     by_slots = supply.call_ms / supply.concurrency if supply.concurrency else 0
     return round(max(by_limit, by_slots) * workers)
-
-
-def told_early(calls: Sequence[Due], supply: Supply, least_ms: int) -> list[int]:
-    """Which of the calls, in the order of service, surely miss their deadline: those need not wait for it.
-
-    Even at its earliest start, an answer after `least_ms` would come too late. Such a call takes nothing from others.
-    """
-    line = Line.earliest(supply)
-    missed = []
-    for index, call in enumerate(calls):
-        if line.start_ms(call.cost) + least_ms > call.left_ms:
-            missed.append(index)
-        else:
-            line.start(call.cost)
-    return missed

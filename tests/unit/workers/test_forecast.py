@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.forecasts import Due, earliest_starts, expected_starts, told_early
 
-from optimizer_workers.forecast import Due, Line, Supply, earliest_starts, expected_starts, per_call_ms, told_early
+from optimizer_workers.forecast import Line, Supply, per_call_ms
 
 WINDOW = 100
 

@@ -5,11 +5,12 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.forecasts import expected_starts
 
 from optimizer_state.outlooks import Loads
 from optimizer_state.presence import Outlook
 from optimizer_wire.messages import Call, Hop, Waiter
-from optimizer_workers.forecast import Line, Supply, expected_starts
+from optimizer_workers.forecast import Line, Supply
 from optimizer_workers.moving import CLEARLY_MS, better_station
 
 EVERYBODY = frozenset("abc")
