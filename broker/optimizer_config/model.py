@@ -151,6 +151,10 @@ class Quotas(msgspec.Struct, frozen=True):
     agents: dict[str, tuple[Limit, ...]] = {}
     tiers: dict[str, Tier] = {}
 
+    def limits_of(self, agent: str) -> tuple[Limit, ...]:
+        """The quota of an agent: its own, else the one for every agent; empty if it has none."""
+        return self.agents.get(agent) or self.limits.get("agent", ())
+
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is configured.
@@ -191,11 +195,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def weight_of(self, agent: str) -> float:
         """The weight of an agent in fair sharing: its tier's requests a minute ÷ 10; 1.0 without a tier."""
         return TIERS_RPM[self.quotas.tiers.get(agent, "basic")] / TIERS_RPM["basic"]
-
-    def limits_of(self, agent: str) -> tuple[Limit, ...]:
-        """The quota of an agent: its own, else the one for every agent; empty if it has none."""
-        own = self.quotas.agents.get(agent)
-        return self.quotas.limits.get("agent", ()) if own is None else own
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         fields = ((field, getattr(self, field)) for field in self.__struct_fields__)

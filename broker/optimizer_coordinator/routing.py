@@ -9,13 +9,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from optimizer_config.model import Backend, Config
+from optimizer_state.outlook import CLEARLY_MS, RESTART_MS
 from optimizer_wire.errors import BackendUnavailable, UnknownModel
 from optimizer_wire.messages import Hop, Op, Task
-
-# A backend that can take a call only so much later than another goes behind it.
-CLEARLY_MS = 1_000
-# A worker that died is started again within this time.
-RESTART_MS = 15_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from optimizer_config.model import Config
 from optimizer_coordinator.metrics import BACKEND_ALIVE
 from optimizer_coordinator.routing import Shut, View
+from optimizer_state.outlook import Outlook
 from optimizer_state.outlooks import Loads
-from optimizer_state.presence import Outlook, Roster
+from optimizer_state.presence import Roster
 from optimizer_state.settings import Settings
 from optimizer_state.store import RedisAway, Store
 

@@ -11,7 +11,8 @@ from optimizer_state.estimates import OTHER, Lesson
 from optimizer_state.fleet_view import Look, look_of
 from optimizer_state.learned import learned_key, lesson_of
 from optimizer_state.levels import Levels, levels_of
-from optimizer_state.presence import ALIVE_MS, Outlook, Roster
+from optimizer_state.outlook import Outlook
+from optimizer_state.presence import ALIVE_MS, Roster
 from optimizer_state.store import Step, Store
 from optimizer_state.windows import windows_of
 

@@ -9,7 +9,7 @@ from optimizer_config.model import Backend, Dimension
 from optimizer_state.estimates import Lesson
 from optimizer_state.fleet_view import Level, Look
 from optimizer_state.grants import BreakerState
-from optimizer_state.presence import Outlook
+from optimizer_state.outlook import Outlook
 from optimizer_state.settings import Mode, mode_of
 from optimizer_state.windows import Window, windows_of
 

@@ -8,10 +8,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from optimizer_state.presence import Outlook
+from optimizer_state.outlook import TRUSTED_MS, Outlook
 
-# What was told longer ago says nothing: then a backend counts as ready.
-TRUSTED_MS = 5_000
 # A deadline that is later by this is worth to go before.
 LATER_MS = 200
 NEVER_MS = 1 << 62

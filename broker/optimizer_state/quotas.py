@@ -75,11 +75,10 @@ class Quotas:
         self.windows = lru_cache(maxsize=10_000)(self._windows)
 
     def _windows(self, tenant: str, agent: str) -> tuple[Window, ...]:
-        own = self._settings.agents.get(agent) or self._settings.limits.get("agent", ())
         return (
             *_named("fleet", self._settings.limits.get("fleet", ())),
             *_named(f"tenant:{tenant}", self._settings.limits.get("tenant", ())),
-            *_named(f"agent:{tenant}/{agent}", own),
+            *_named(f"agent:{tenant}/{agent}", self._settings.limits_of(agent)),
         )
 
     def concern(self, tenant: str, agent: str) -> bool:

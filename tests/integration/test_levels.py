@@ -9,7 +9,8 @@ from optimizer_state.estimates import Lesson
 from optimizer_state.learned import Learned
 from optimizer_state.level_reader import LevelsReader
 from optimizer_state.levels import Breaker
-from optimizer_state.presence import Outlook, Presence, Roster
+from optimizer_state.outlook import Outlook
+from optimizer_state.presence import Presence, Roster
 from optimizer_state.settings import Settings
 from optimizer_state.store import RedisAway, Store
 

@@ -4,8 +4,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from optimizer_state.budget import Budget
+from optimizer_state.outlook import Outlook
 from optimizer_state.outlooks import Loads
-from optimizer_state.presence import Outlook, Presence, Roster
+from optimizer_state.presence import Presence, Roster
 from optimizer_state.store import RedisAway, Store
 
 

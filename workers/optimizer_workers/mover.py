@@ -1,18 +1,17 @@
 """Moves calls that would have to wait here to where they are served sooner; see `moving.py` for when."""
 
 from optimizer_state.clock import FleetClock
+from optimizer_state.outlook import CLEARLY_MS, RESTART_MS
 from optimizer_wire.messages import MovedFrom
 from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
-from optimizer_workers.moving import CLEARLY_MS, better_station
+from optimizer_workers.moving import better_station
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.scheduler import Scheduler
 from optimizer_workers.stations import stations
 from optimizer_workers.tasks import Tasks
 
-# A worker that died is started again within this time.
-RESTART_MS = 15_000
 # A move must gain so much of the wait.
 WORTH_A_MOVE = 0.1
 # A call that has moved stays for this part of its time, at most so long.

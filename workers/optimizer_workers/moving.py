@@ -6,9 +6,8 @@ not pass calls to and fro; never to one that failed it. Of several that are abou
 
 from collections.abc import Callable
 
+from optimizer_state.outlook import CLEARLY_MS
 from optimizer_wire.messages import Call
-
-CLEARLY_MS = 1_000
 
 
 def better_station(

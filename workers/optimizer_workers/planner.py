@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from optimizer_config.amounts import Amounts
 from optimizer_config.model import Backend, Limit
 from optimizer_state.budget import FleetView, Wait
-from optimizer_state.presence import Outlook
+from optimizer_state.outlook import Outlook
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.forecast import Line, Supply, per_call_ms
 from optimizer_workers.job import Job

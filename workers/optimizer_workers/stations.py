@@ -6,9 +6,8 @@ that failed the call (`Call.failed`) is not asked again; one that only refused i
 
 from collections.abc import Callable
 
+from optimizer_state.outlook import CLEARLY_MS
 from optimizer_wire.messages import Call
-
-SOON_MS = 1_000
 
 
 def stations(call: Call, *, ready_ms: Callable[[str], int], alive: frozenset[str] | None, now_ms: int) -> list[int]:
@@ -23,7 +22,7 @@ def stations(call: Call, *, ready_ms: Callable[[str], int], alive: frozenset[str
         for index, hop in enumerate(call.route)
         if hop.backend != here and hop.backend not in call.failed and (alive is None or hop.backend in alive)
     ]
-    soon = now_ms + SOON_MS
+    soon = now_ms + CLEARLY_MS
     return sorted(able, key=lambda index: (max(0, ready_ms(call.route[index].backend) - soon), index < call.hop, index))
 
 
@@ -32,4 +31,4 @@ def ready_stations(
 ) -> list[int]:
     """Of these, the ones that can take the call now."""
     found = stations(call, ready_ms=ready_ms, alive=alive, now_ms=now_ms)
-    return [index for index in found if ready_ms(call.route[index].backend) <= now_ms + SOON_MS]
+    return [index for index in found if ready_ms(call.route[index].backend) <= now_ms + CLEARLY_MS]

@@ -26,7 +26,7 @@ def test_off_unless_written(written):
     """Without quotas nobody has one, everybody weighs the same, and nothing is warned of."""
     config = written("")
 
-    assert (config.quotas.limits, config.limits_of("any"), config.weight_of("any")) == ({}, (), 1.0)
+    assert (config.quotas.limits, config.quotas.limits_of("any"), config.weight_of("any")) == ({}, (), 1.0)
     assert (config.quotas.over, config.warnings) == ("wait", ())
 
 
@@ -71,11 +71,11 @@ def test_the_quota_of_an_agent(written):
     )
 
     dollar = Limit("usd_per_day", "usd", 1_000_000, 86400.0, reset=Reset("day"))
-    assert config.limits_of("quality") == (rpm(100),)
-    assert config.limits_of("bulk") == (rpm(7), dollar)
-    assert config.limits_of("both") == (rpm(5), dollar)
-    assert config.limits_of("heavy") == (rpm(1000),)
-    assert config.limits_of("bare") == config.limits_of("unheard of") == (rpm(30),)
+    assert config.quotas.limits_of("quality") == (rpm(100),)
+    assert config.quotas.limits_of("bulk") == (rpm(7), dollar)
+    assert config.quotas.limits_of("both") == (rpm(5), dollar)
+    assert config.quotas.limits_of("heavy") == (rpm(1000),)
+    assert config.quotas.limits_of("bare") == config.quotas.limits_of("unheard of") == (rpm(30),)
 
 
 def test_the_weight_of_an_agent(written):

@@ -12,7 +12,7 @@ from optimizer_ops.budgets.state import states
 from optimizer_ops.budgets.table import table
 from optimizer_state.estimates import Lesson
 from optimizer_state.levels import Breaker, Levels, LimitLevel
-from optimizer_state.presence import Outlook
+from optimizer_state.outlook import Outlook
 
 NARROW = "tpm[openai/gpt-oss-120b]"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from optimizer_state.outlook import Outlook, together
 from optimizer_state.outlooks import NEVER_MS, Loads
-from optimizer_state.presence import Outlook, together
 
 NOW = 100_000
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.forecasts import expected_starts
 
+from optimizer_state.outlook import Outlook
 from optimizer_state.outlooks import Loads
-from optimizer_state.presence import Outlook
 from optimizer_wire.messages import Call, Hop, Waiter
 from optimizer_workers.forecast import Line, Supply
 from optimizer_workers.moving import CLEARLY_MS, better_station
