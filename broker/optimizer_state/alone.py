@@ -20,7 +20,7 @@ class Alone:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._windows = windows_of(backend.limits)
-        self._look: Look | None = None
+        self.look: Look | None = None
         self.share = LocalShare(self._windows, backend.max_workers)
         self.breaker = LocalBreaker(backend.breaker)
         self.blocked_until_ms = 0
@@ -30,7 +30,7 @@ class Alone:
         """Redis was looked at. `complete` unless others may have used what they have not told yet: then the share
         stays what it was, since what they used is not in this look.
         """
-        self._look = look
+        self.look = look
         if complete:
             self.share.learn(look)
         self.breaker.learn(look.open_until_ms, look.failures)
@@ -43,7 +43,7 @@ class Alone:
 
     def wait(self, ask: Ask, in_flight: int, workers: int, now_ms: int) -> Wait | None:
         """Why a call may not start now; None if it may. The worker has so many calls in flight."""
-        if self._look and self._look.view.mode == "paused":
+        if self.look and self.look.view.mode == "paused":
             return Wait(500, "paused")
         for ms, word in ((self.blocked_until_ms - now_ms, "blocked"), (self.breaker.wait_ms(now_ms), "breaker")):
             if ms > 0:
@@ -52,9 +52,8 @@ class Alone:
 
     def wait_for_share(self, ask: Ask, in_flight: int, workers: int, now_ms: int) -> Wait | None:
         """Why a call does not fit into this worker's share now; None if it does."""
-        concurrency = self._look.view.concurrency if self._look else self._backend.concurrency
-        workers = workers if self.share.seen else self._backend.max_workers
-        if in_flight >= max(1, concurrency // max(1, workers)):
+        concurrency = self.look.view.concurrency if self.look else self._backend.concurrency
+        if in_flight >= max(1, concurrency // self.share.reckoned(workers)):
             return Wait(50, "concurrency")
         ms = self.share.wait_ms(self.amounts(ask), workers, now_ms)
         return Wait(ms, "own share") if ms else None

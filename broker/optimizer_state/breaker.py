@@ -10,6 +10,13 @@ from optimizer_config.model import BreakerSettings
 from optimizer_state.grants import BreakerChange, BreakerState, Health
 
 
+def state_of(open_until_ms: int | None, now_ms: float) -> BreakerState:
+    """What a breaker that is open until then lets through: everything, nothing, or one call."""
+    if open_until_ms is None:
+        return "closed"
+    return "open" if open_until_ms > now_ms else "half_open"
+
+
 class LocalBreaker:
     """So many failures within a time open it; after a while one call is let through, and decides."""
 
@@ -25,9 +32,7 @@ class LocalBreaker:
 
     def state(self, now_ms: float) -> BreakerState:
         """What it lets through: everything, nothing, or one call."""
-        if self.open_until_ms is None:
-            return "closed"
-        return "open" if self.open_until_ms > now_ms else "half_open"
+        return state_of(self.open_until_ms, now_ms)
 
     def wait_ms(self, now_ms: float) -> int:
         """How long until a call may start; 0 is now."""

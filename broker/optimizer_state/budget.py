@@ -13,10 +13,10 @@ from optimizer_config.model import Backend
 from optimizer_state.alone import Alone
 from optimizer_state.arrivals import Arrivals
 from optimizer_state.budget_steps import Ending, matching, reserve_step, settle_step
-from optimizer_state.fleet_view import FleetView, Level, Look, look_of
+from optimizer_state.fleet_view import FleetView, Level, look_of
 from optimizer_state.grants import Ask, BreakerChange, Grant, Settled, Wait
 from optimizer_state.periods import period
-from optimizer_state.store import NOTICE_S, RedisAway, Step, Store
+from optimizer_state.store import NOTICE_S, RedisAway, Step, Store, backend_key
 from optimizer_state.teller import LEASE_MS, Teller
 from optimizer_state.untold import Untold
 from optimizer_state.windows import amounts_by_window, shortest_ms, windows_of
@@ -45,9 +45,8 @@ class Budget:
         self._shortest_ms = shortest_ms(backend)
         self._alone = Alone(backend)
         self._untold = Untold(self._windows)
-        self._look: Look | None = None
         self._flying = Arrivals(self._shortest_ms)
-        self._key = f"{store.prefix}:{{backend:{backend.name}}}"
+        self._key = backend_key(store.prefix, backend.name)
         self._teller = Teller(self._run, self._now_ms, self._key, worker, backend.breaker, self._alone, self._untold)
         self._workers_seen = 1
 
@@ -83,7 +82,8 @@ class Budget:
     @property
     def fleet_view(self) -> FleetView:
         """What this worker saw when it last looked at the budget, and what it learned itself since."""
-        view = self._look.view if self._look else FleetView(concurrency=self._backend.concurrency)
+        look = self._alone.look
+        view = look.view if look else FleetView(concurrency=self._backend.concurrency)
         now_ms, alone = self._now_ms(), self._alone
         return replace(
             view,
@@ -100,7 +100,8 @@ class Budget:
         return await self._store.run(steps)
 
     async def _tell(self, *, only_if_needed: bool = False) -> None:
-        await self._teller.tell(self._look.settings if self._look else {}, only_if_needed=only_if_needed)
+        look = self._alone.look
+        await self._teller.tell(look.settings if look else {}, only_if_needed=only_if_needed)
 
     # ── one call ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -256,7 +257,6 @@ class Budget:
             self._untold.must_tell = True
             await self._tell(only_if_needed=True)
         elif not self._untold.must_tell:
-            self._look = look
             self._alone.learn(look, complete=not self._rejoin_ms)
 
     async def restore(self) -> bool:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from optimizer_config.amounts import Remaining
 from optimizer_config.model import BreakerSettings
-from optimizer_state.amounts import Remaining
 from optimizer_state.grants import Health
 from optimizer_state.own_use import Part, Slot
 from optimizer_state.store import Step

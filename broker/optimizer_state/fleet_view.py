@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from optimizer_state.breaker import state_of
 from optimizer_state.grants import BreakerState
 from optimizer_state.windows import Window
 
@@ -57,11 +58,6 @@ class Look:
     failures: tuple[float, ...]
     open_until_ms: int | None
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """The counts of limits that operators have set."""
-        return {key.removeprefix("limit:"): int(n) for key, n in self.settings.items() if key.startswith("limit:")}
-
 
 def look_of(reply: Sequence[Any], windows: Sequence[Window], concurrency: int) -> Look:
     """What a look at the budget tells; `concurrency` is the configured one."""
@@ -82,7 +78,7 @@ def look_of(reply: Sequence[Any], windows: Sequence[Window], concurrency: int) -
         mode=set_to.get("mode", ""),
         blocked_until_ms=int(stops.get("blocked", 0)),
         blocked_reason=stops.get("reason", ""),
-        breaker=_state(open_until_ms, now_ms),
+        breaker=state_of(open_until_ms, now_ms),
         breaker_until_ms=open_until_ms or 0,
         concurrency=int(set_to.get("limit:concurrency", concurrency)),
         calls=calls,
@@ -90,12 +86,6 @@ def look_of(reply: Sequence[Any], windows: Sequence[Window], concurrency: int) -
     )
     failed = tuple(float(at) for at in _words(failures).values())
     return Look(known == 1, view, set_to, slots, failed, open_until_ms)
-
-
-def _state(open_until_ms: int | None, now_ms: int) -> BreakerState:
-    if open_until_ms is None:
-        return "closed"
-    return "open" if open_until_ms > now_ms else "half_open"
 
 
 def _words(pairs: Sequence[bytes]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from optimizer_state.amounts import Amounts, Remaining
+from optimizer_config.amounts import Amounts, Remaining
 
 Health = Literal["well", "ill", "unknown"]
 BreakerState = Literal["closed", "open", "half_open"]

@@ -2,7 +2,7 @@
 
 from optimizer_config.model import Backend
 from optimizer_state.estimates import Estimates, Lesson
-from optimizer_state.store import RedisAway, Step, Store
+from optimizer_state.store import RedisAway, Step, Store, backend_key
 
 EXCHANGE_S = 2.0
 # When so many calls are known the old ones count half, so that estimates follow change.
@@ -12,7 +12,7 @@ KEPT_MS = 30 * 24 * 3600 * 1000
 
 def learned_key(prefix: str, backend: str, model: str) -> str:
     """The key of a model's lesson."""
-    return f"{prefix}:{{backend:{backend}}}:learned:{model}"
+    return f"{backend_key(prefix, backend)}:learned:{model}"
 
 
 class Learned:

@@ -13,7 +13,7 @@ from optimizer_state.learned import learned_key, lesson_of
 from optimizer_state.levels import Levels, levels_of
 from optimizer_state.outlook import Outlook
 from optimizer_state.presence import ALIVE_MS, Roster
-from optimizer_state.store import Step, Store
+from optimizer_state.store import Step, Store, backend_key
 from optimizer_state.windows import windows_of
 
 _NEVER_HALVED = 2**53
@@ -55,7 +55,7 @@ class LevelsReader:
         ]
 
     def _look(self, backend: Backend) -> Step:
-        key = f"{self._store.prefix}:{{backend:{backend.name}}}"
+        key = backend_key(self._store.prefix, backend.name)
         return Step("look", key, ("", *(limit.name for limit in backend.limits)))
 
     def _lesson(self, backend: Backend, model: str) -> Step:

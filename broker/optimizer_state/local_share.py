@@ -30,10 +30,9 @@ class LocalShare:
         self._since = OwnUse(windows)
         self._factor, self._factor_ms = 1.0, 0.0
 
-    @property
-    def seen(self) -> bool:
-        """Whether Redis was ever looked at."""
-        return self._look is not None
+    def reckoned(self, workers: int) -> int:
+        """By how many workers a limit is divided: those last seen, or the most there may be if Redis never was."""
+        return max(1, workers) if self._look else self._max_workers
 
     def hold(self, reservation: str, amounts: Mapping[str, int], now_ms: float) -> None:
         """A call is about to start."""
@@ -83,8 +82,9 @@ class LocalShare:
         return max(1, math.ceil(times[first] - now_ms)) if first < len(times) else 100
 
     def _fits(self, window: Window, amount: int, workers: int, at_ms: float, now_ms: float) -> bool:
-        count = self._look.counts.get(window.name, window.count) if self._look else window.count
-        workers = max(1, workers) if self._look else self._max_workers
+        level = self._look.view.levels.get(window.name) if self._look else None
+        count = level.count if level else window.count
+        workers = self.reckoned(workers)
         usable = count * (SHARE_WHEN_ALONE if self._look else 1.0)
         amount = min(amount, max(count, 1))
         mine = _counting(window, self._since.used(window.name, now_ms), at_ms) + self._since.flying(window.name)

@@ -49,9 +49,8 @@ class Roster:
     async def outlooks(self) -> dict[str, Outlook]:
         """How soon each backend can take a call, as its workers last told; a past `ready_ms` means now."""
         told = await self._store.command("HGETALL", self._outlook_key)
-        pairs = told.items() if isinstance(told, dict) else zip(told[::2], told[1::2], strict=True)
         now_ms, of_backends, gone = self._store.clock.now_ms(), defaultdict(list), []
-        for name, text in pairs:
+        for name, text in told.items():
             outlook = read(text.decode())
             if now_ms - outlook.told_ms > FORGET_MS:
                 gone.append(name)

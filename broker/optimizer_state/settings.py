@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from optimizer_state.store import Step, Store
+from optimizer_state.store import Step, Store, backend_key
 
 Mode = Literal["paused", "draining"]
 
@@ -59,7 +59,7 @@ class Settings:
         return {name: settings_of(reply) for name, reply in zip(names, replies, strict=True)}
 
     def _base(self, backend: str) -> str:
-        return f"{self._store.prefix}:{{backend:{backend}}}"
+        return backend_key(self._store.prefix, backend)
 
     def _key(self, backend: str) -> str:
         return f"{self._base(backend)}:settings"

@@ -54,7 +54,6 @@ Script = Literal[
     "block",
     "look",
     "settings",
-    "levels",
     "learn",
     "share",
     "retries",
@@ -63,9 +62,14 @@ Script = Literal[
     "turn_leave",
     "withdraw",
 ]
-_BUDGET_SCRIPTS = frozenset({"reserve", "arrive", "settle", "keep", "restore", "block", "look", "settings", "levels"})
+_BUDGET_SCRIPTS = frozenset({"reserve", "arrive", "settle", "keep", "restore", "block", "look"})
 _TURN_SCRIPTS = frozenset({"turn_take", "turn_keep", "turn_leave"})
-_ALONE_SCRIPTS = frozenset({"learn", "share", "retries"})
+_ALONE_SCRIPTS = frozenset({"learn", "share", "retries", "settings"})
+
+
+def backend_key(prefix: str, backend: str) -> str:
+    """The base of the keys of a backend; all of them carry its hash tag."""
+    return f"{prefix}:{{backend:{backend}}}"
 
 
 class RedisAway(Exception):

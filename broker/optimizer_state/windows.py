@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from optimizer_config.amounts import Amounts
 from optimizer_config.model import Backend, Dimension, Limit, Reset
-from optimizer_state.amounts import Amounts
 from optimizer_state.periods import period
 
 SLOTS = 60

@@ -9,8 +9,8 @@ import pytest
 from tests.support.budgets import backend, key_of
 from tests.support.judge import max_concurrency, max_in_window, max_weight_in_window
 
+from optimizer_config.amounts import Amounts
 from optimizer_config.model import Limit
-from optimizer_state.amounts import Amounts
 from optimizer_state.budget import Ask, Budget, Grant, Settled
 from optimizer_state.store import Store
 

@@ -6,8 +6,8 @@ import time
 import pytest
 from tests.support.budgets import RPM, granted, key_of, refused, worker
 
+from optimizer_config.amounts import Amounts, Remaining
 from optimizer_config.model import Limit, Reset
-from optimizer_state.amounts import Amounts, Remaining
 from optimizer_state.budget import Settled
 from optimizer_state.store import Store
 

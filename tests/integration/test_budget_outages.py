@@ -6,8 +6,8 @@ import time
 import pytest
 from tests.support.budgets import RPM, ask, backend, granted, key_of, refused, worker
 
+from optimizer_config.amounts import Amounts
 from optimizer_config.model import BreakerSettings, Limit
-from optimizer_state.amounts import Amounts
 from optimizer_state.budget import BreakerChange, Budget, Grant, Settled
 from optimizer_state.budget_steps import reserve_step
 from optimizer_state.store import NotSent, RedisAway, Store

@@ -2,8 +2,8 @@
 
 import pytest
 
+from optimizer_config.amounts import Amounts
 from optimizer_config.model import Backend, BreakerSettings, Limit, Reset
-from optimizer_state.amounts import Amounts
 from optimizer_state.budget import Ask, Budget, Grant, Settled, Wait
 from optimizer_state.estimates import Lesson
 from optimizer_state.learned import Learned

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from optimizer_config.amounts import Amounts
 from optimizer_config.model import Limit, Reset
 from optimizer_config.model import Quotas as Settings
-from optimizer_state.amounts import Amounts
 from optimizer_state.grants import Settled
 from optimizer_state.quotas import Quotas, Wish
 from optimizer_state.store import RedisAway, Store

@@ -2,8 +2,8 @@
 
 import msgspec
 
+from optimizer_config.amounts import Amounts
 from optimizer_config.model import Backend, Limit
-from optimizer_state.amounts import Amounts
 from optimizer_state.budget import Ask, Budget, Grant, Wait
 
 RPM = Limit("rpm", "requests", 5, 60.0)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from optimizer_state.amounts import Amounts
+from optimizer_config.amounts import Amounts
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.ids import new_id
 from optimizer_wire.messages import Call, Hop

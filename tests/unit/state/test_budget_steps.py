@@ -1,7 +1,7 @@
 """What the budget scripts are told."""
 
+from optimizer_config.amounts import Remaining
 from optimizer_config.model import BreakerSettings, Reset
-from optimizer_state.amounts import Remaining
 from optimizer_state.budget_steps import Ending, matching, reserve_step, settle_step
 from optimizer_state.windows import Window
 

@@ -25,9 +25,8 @@ MINUTE = Window("w", 10, 60_000)
 
 
 def look(windows, *, seen_ms=0, slots=None, flying=0, counts=None):
-    levels = {window.name: Level(window.count, flying=flying) for window in windows}
-    setting = {f"limit:{name}": str(count) for name, count in (counts or {}).items()}
-    return Look(True, FleetView(seen_ms=seen_ms, levels=levels), setting, slots or {}, (), None)
+    levels = {w.name: Level((counts or {}).get(w.name, w.count), flying=flying) for w in windows}
+    return Look(True, FleetView(seen_ms=seen_ms, levels=levels), {}, slots or {}, (), None)
 
 
 def share_of(*windows, max_workers=1, **seen):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optimizer_config.amounts import Amounts
 from optimizer_config.model import Limit, Reset
-from optimizer_state.amounts import Amounts
 from optimizer_state.windows import Window, amounts_by_window, windows_of
 
 DAY_MS = 86_400_000
