@@ -80,21 +80,21 @@ class Gate:
         try:
             decision = await waiting.decision
         except OptimizerError:
-            await self.leave(intake, flight, barriers[: waiting.at + 1])
+            await self.leave(intake, barriers[: waiting.at + 1])
             raise
         else:
             if decision == "published":
-                await self.leave(intake, flight, barriers[: waiting.at + 1])
+                await self.leave(intake, barriers[: waiting.at + 1])
             return decision == "publish"
         finally:
             self._lines.remove(waiting)
             GATE_WAITING.set(len(self._lines))
 
-    async def leave(self, intake: Intake, flight: int, passed: Sequence[Barrier] | None = None) -> None:
+    async def leave(self, intake: Intake, passed: Sequence[Barrier] | None = None) -> None:
         """A request goes no further: take back what it holds for having passed these barriers (all that concern it)."""
         for barrier in self._barriers if passed is None else passed:
             if barrier.concerns(intake):
-                await barrier.leave(intake, flight)
+                await barrier.leave(intake)
 
     async def _walk_in(self, intake: Intake, flight: int) -> bool:
         """Nothing concerns this request itself, but the leader of the flight that it joined waits here."""

@@ -44,7 +44,7 @@ class Leading:
             others = await self._turn_away(intake, decision.flight, late)
             # Whoever joins one that stands at the gate goes there too.
             if not others or intake.admission.gated:
-                await self._gate.leave(intake, decision.flight)
+                await self._gate.leave(intake)
                 return True
         gated = decision.gated if isinstance(decision, Join) else intake.admission.gated
         if not gated:
@@ -61,7 +61,7 @@ class Leading:
             return True
         done = await self._dispatcher.dispatch(intake, decision.flight, number)
         if done == "ended":
-            await self._gate.leave(intake, decision.flight)
+            await self._gate.leave(intake)
         return done != "lost"
 
     async def _turn_away(self, intake: Intake, flight: int, error: OptimizerError) -> int:

@@ -38,10 +38,7 @@ class Barrier(Protocol):
     """Something that a request may have to wait for before its call is published.
 
     The gate asks in one round trip for all who wait: `steps` must be safe to repeat, and `heard` judges their replies.
-    `shared`: a request stops waiting here as soon as somebody else has published the call of its flight.
     """
-
-    shared: bool
 
     def concerns(self, intake: Intake) -> bool:
         """Whether a request has to ask here at all."""
@@ -49,10 +46,10 @@ class Barrier(Protocol):
     def line(self, intake: Intake) -> str | None:
         """Requests of one line ask in the order of their arrival; with None each asks for itself."""
 
-    def steps(self, intake: Intake, flight: int) -> Sequence[Step]:
+    def steps(self, intake: Intake) -> Sequence[Step]:
         """What to ask Redis; at least one step."""
 
-    async def heard(self, intake: Intake, flight: int, replies: Sequence[list[Any]]) -> Held | None:
+    async def heard(self, intake: Intake, replies: Sequence[list[Any]]) -> Held | None:
         """None: it may pass.
 
         :raises OptimizerError: it never will.
@@ -64,7 +61,7 @@ class Barrier(Protocol):
         :raises OptimizerError: it never will.
         """
 
-    async def leave(self, intake: Intake, flight: int) -> None:
+    async def leave(self, intake: Intake) -> None:
         """The request goes no further, though it may have passed here: take back what it holds."""
 
 
@@ -196,7 +193,7 @@ def _askers(line: _Line) -> Iterator[Waiting]:
     seen: set[tuple[str, int]] = set()
     for waiting in line.members:
         flight = waiting.intake.admission.fingerprint, waiting.flight
-        if not waiting.decision.done() and not (waiting.barrier.shared and waiting.flight and flight in seen):
+        if not waiting.decision.done() and not (waiting.flight and flight in seen):
             seen.add(flight)
             yield waiting
 

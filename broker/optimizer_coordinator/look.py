@@ -42,7 +42,7 @@ class Look:
     async def look(self, now_ms: int) -> bool:
         """Ask for everybody who is due; True if that changed something, so that there may be more to ask."""
         asking, watching = self._lines.due(now_ms), self._to_watch(now_ms)
-        asked = [one.barrier.steps(one.intake, one.flight) for one in asking]
+        asked = [one.barrier.steps(one.intake) for one in asking]
         answers = await self._ask([*chain.from_iterable(asked), *self._gate_steps(watching, enter=False)])
         answer = iter(answers or ())
         replies = [[next(answer) for _ in steps] if answers else None for steps in asked]
@@ -85,7 +85,7 @@ class Look:
         """What a barrier says to one request."""
         intake, barrier = one.intake, one.barrier
         try:
-            held = barrier.alone(intake) if said is None else await barrier.heard(intake, one.flight, said)
+            held = barrier.alone(intake) if said is None else await barrier.heard(intake, said)
         except OptimizerError as error:
             outcome.refused.append((one, error))
             return
@@ -105,18 +105,21 @@ class Look:
         """Move requests on to their next barrier, or out of the gate if they are still wanted."""
         left = [one for one in passed if not one.decision.done()]
         out = [one for one in left if self._lines.advance(one)]
-        flying = [one for one in out if one.flight]
-        for one, verdict in zip(flying, await self._ask(self._gate_steps(flying, enter=True)) or (), strict=False):
-            _judge(one, Flights.gate_verdict(verdict))
+        await self._look_after([one for one in out if one.flight], enter=True)
         for one in out:
             # Without a flight, or without Redis.
             one.let_go("publish")
 
+    async def _look_after(self, waiting: Sequence[Waiting], *, enter: bool) -> None:
+        """See what has become of the flights of these."""
+        answers = await self._ask(self._gate_steps(waiting, enter=enter)) or ()
+        for one, verdict in zip(waiting, answers, strict=False):
+            _judge(one, Flights.gate_verdict(verdict))
+
     async def _refuse(self, refused: Sequence[tuple[Waiting, OptimizerError]]) -> None:
         """Send requests away, unless somebody else has just published the call of their flight: to join is free."""
         flying = [one for one, error in refused if one.flight and not isinstance(error, Cancelled)]
-        for one, verdict in zip(flying, await self._ask(self._gate_steps(flying, enter=False)) or (), strict=False):
-            _judge(one, Flights.gate_verdict(verdict))
+        await self._look_after(flying, enter=False)
         for one, error in refused:
             one.fail(error)
 
@@ -128,11 +131,8 @@ def _judge(waiting: Waiting, verdict: GateVerdict) -> None:
             waiting.let_go("publish")
         case "entered":
             waiting.let_go("copied")
-        case "published" if all(barrier.shared for barrier in waiting.barriers):
+        case "published":
             waiting.let_go("published")
-        case "published" if waiting.at == len(waiting.barriers):
-            # Its own copy of the call gives back what it holds.
-            waiting.let_go("publish")
         case "cancelled":
             waiting.fail(Cancelled("The request was cancelled while it waited."))
         case "expired":

@@ -18,8 +18,6 @@ from optimizer_wire.text import prompt_chars
 class QuotaBarrier:
     """Lets a request pass when there is room for it. `over` says what happens to it otherwise."""
 
-    shared = True
-
     def __init__(self, quotas: Quotas, over: Literal["wait", "reject"]) -> None:
         self._quotas = quotas
         self._over = over
@@ -32,11 +30,11 @@ class QuotaBarrier:
         """Each agent has a line of its own."""
         return f"{intake.waiter.tenant}/{intake.waiter.agent}"
 
-    def steps(self, intake: Intake, flight: int) -> Sequence[Step]:  # noqa: ARG002 - of the barrier's protocol
+    def steps(self, intake: Intake) -> Sequence[Step]:
         """Reserve."""
         return self._quotas.reserve_steps(_wish(intake))
 
-    async def heard(self, intake: Intake, flight: int, replies: Sequence[list[Any]]) -> Held | None:  # noqa: ARG002
+    async def heard(self, intake: Intake, replies: Sequence[list[Any]]) -> Held | None:
         """Pass, or wait.
 
         :raises QuotaExceeded: if nobody is to wait.
@@ -50,7 +48,7 @@ class QuotaBarrier:
         """
         return self._judge(self._quotas.alone(_wish(intake)))
 
-    async def leave(self, intake: Intake, flight: int) -> None:  # noqa: ARG002
+    async def leave(self, intake: Intake) -> None:
         """It is not called after all."""
         await self._quotas.give_back(intake.waiter)
 

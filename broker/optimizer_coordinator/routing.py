@@ -78,6 +78,8 @@ class Router:
 
         :raises UnknownModel: if nothing has this name.
         """
+        if not view.shut:
+            return None
         alive = view.alive or frozenset()
         names = dict.fromkeys(hop.backend for hop in self._hops(model, task, op, alive))
         found = {name: view.shut[name] for name in names if name in alive and name in view.shut}

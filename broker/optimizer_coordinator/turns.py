@@ -39,8 +39,6 @@ REASON = "for its turn among the requests of its ordering key"
 class TurnBarrier:
     """Lets a request pass when its turn has come."""
 
-    shared = True
-
     def __init__(self, turns: Turns, flights: Flights, speaker: Speaker, clock: FleetClock) -> None:
         self._turns = turns
         self._clock = clock
@@ -59,12 +57,12 @@ class TurnBarrier:
         """Each asks for itself: the order is in Redis, and one may be superseded wherever it stands."""
         return None
 
-    def steps(self, intake: Intake, flight: int) -> Sequence[Step]:  # noqa: ARG002
+    def steps(self, intake: Intake) -> Sequence[Step]:
         """Ask for its turn."""
         told = self._told.get(intake.waiter)
         return (self._turns.take(_turn_of(intake), told.place if told else 0),)
 
-    async def heard(self, intake: Intake, flight: int, replies: Sequence[list[Any]]) -> Held | None:  # noqa: ARG002
+    async def heard(self, intake: Intake, replies: Sequence[list[Any]]) -> Held | None:
         """Pass, wait, or be superseded.
 
         :raises Cancelled: a newer request took its place.
@@ -90,7 +88,7 @@ class TurnBarrier:
         self._told.pop(intake.waiter, None)
         return None
 
-    async def leave(self, intake: Intake, flight: int) -> None:  # noqa: ARG002
+    async def leave(self, intake: Intake) -> None:
         """It goes no further: the next one may."""
         self._told.pop(intake.waiter, None)
         await self._leave(intake, only_waiting=False)

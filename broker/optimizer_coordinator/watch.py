@@ -1,4 +1,4 @@
-"""The look at the fleet, once a second: what routing knows of it, and which routes are out, told once for all."""
+"""The look at the fleet, twice a second: what routing knows of it, and which routes are out, told once for all."""
 
 from contextlib import suppress
 

@@ -13,6 +13,7 @@ from optimizer_wire.messages import VERSION, CachePolicy, Op, Priority, Request,
 
 Prompt = str | Sequence[Mapping[str, Any]]
 CacheMode = Literal["use", "refresh", "off"]
+Scope = Literal["tenant", "agent", "public"]
 DEFAULT_TIMEOUT_S = 60.0
 
 
@@ -34,7 +35,7 @@ class RequestOptions(TypedDict, total=False):
     cache: CacheMode
     ttl: float | None
     namespace: str
-    scope: Literal["tenant", "agent", "public"]
+    scope: Scope
     ordering_key: str | None
     supersede: bool
     tags: Mapping[str, str]
@@ -81,7 +82,7 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
     "task": (None, *get_args(Task)),
     "priority": tuple(priority.value for priority in Priority),
     "cache": get_args(CacheMode),
-    "scope": ("tenant", "agent", "public"),
+    "scope": get_args(Scope),
 }
 
 

@@ -7,8 +7,7 @@ import typer
 from optimizer_config.errors import ConfigError
 from optimizer_config.load import load
 from optimizer_config.model import Config
-
-EXIT_CONFIG = 78
+from optimizer_ops.entry import EXIT_CONFIG
 
 ConfigOption = Annotated[
     str | None, typer.Option("--config", "-c", help="optimizer.toml (default: see docs/operations.md)", metavar="FILE")

@@ -6,11 +6,10 @@ import typer
 
 from optimizer_ops.configuration import ConfigOption, configuration
 
-app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer()
 budget = typer.Typer(
     help="Change the counts of a backend's limits while the fleet runs.",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(budget, name="budget", rich_help_panel="Steering it")
 

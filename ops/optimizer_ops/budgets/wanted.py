@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from optimizer_config.errors import ConfigError
 from optimizer_config.guess import did_you_mean
 from optimizer_config.model import Backend, Limit
+from optimizer_state.levels import CONCURRENCY
 
 MICRO_USD = 1_000_000
-CONCURRENCY = "concurrency"
 _WHOLE = re.compile(r"[0-9]+(_[0-9]+)*")
 _MONEY = re.compile(r"[0-9]+(\.[0-9]{1,6})?")
 

@@ -11,8 +11,6 @@ from optimizer_coordinator.line import ABREAST, LONGEST_MS, SHORTEST_MS, Held, L
 class Wall:
     """A barrier with a line for the first letter of each request, or none."""
 
-    shared = True
-
     def __init__(self, *, lined=True):
         self.lined = lined
 

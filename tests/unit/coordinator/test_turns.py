@@ -83,10 +83,10 @@ def test_only_keyed_requests_are_concerned(barrier):
 
 async def test_whoever_is_further_behind_asks_less_often(barrier):
     """The time to the next look grows with those who come first, up to half a second."""
-    held = [await barrier.heard(asking(), 1, waits(before)) for before in (0, 1, 4, 999)]
+    held = [await barrier.heard(asking(), waits(before)) for before in (0, 1, 4, 999)]
 
     assert [each.ms for each in held] == [STEP_MS, STEP_MS, 4 * STEP_MS, LONGEST_MS]
-    assert await barrier.heard(asking(), 1, [[b"go"]]) is None
+    assert await barrier.heard(asking(), [[b"go"]]) is None
 
 
 async def test_its_place_is_told_to_a_redis_that_may_have_forgotten_it(barrier):
@@ -94,26 +94,26 @@ async def test_its_place_is_told_to_a_redis_that_may_have_forgotten_it(barrier):
     intake = asking()
 
     def place():
-        (step,) = barrier.steps(intake, 1)
+        (step,) = barrier.steps(intake)
         return step.arguments[-1]
 
     assert place() == 0
-    await barrier.heard(intake, 1, waits(1))
+    await barrier.heard(intake, waits(1))
     assert place() == 77
-    await barrier.heard(intake, 1, [[b"go"]])
+    await barrier.heard(intake, [[b"go"]])
     assert place() == 0
 
 
 async def test_superseded(barrier):
     """A request whose place a newer one took is told which key it was."""
     with pytest.raises(Cancelled, match="newer request of the ordering key 'k' took its place"):
-        await barrier.heard(asking(), 1, [[b"superseded"]])
+        await barrier.heard(asking(), [[b"superseded"]])
 
 
 async def test_an_older_call_that_has_not_begun_is_taken_back_once(barrier, record):
     """The one that has the turn is withdrawn, leaves and is told, at the first look that names it."""
     for _ in range(3):
-        await barrier.heard(asking(supersede=True), 1, waits(1, OLDER))
+        await barrier.heard(asking(supersede=True), waits(1, OLDER))
 
     assert record.noted == [("withdraw", "older"), ("leave", "older", 0), ("told", "older", "cancelled")]
 
@@ -130,7 +130,7 @@ async def test_an_older_call_that_is_needed_keeps_its_turn(barrier, record, othe
     """One that has begun is left alone; one that others wait for goes on without it; unknown is tried again."""
     record.others = others
     for _ in range(2):
-        await barrier.heard(asking(supersede=True), 1, waits(1, OLDER))
+        await barrier.heard(asking(supersede=True), waits(1, OLDER))
 
     assert record.noted == noted
 
@@ -146,7 +146,7 @@ async def test_without_redis_everybody_waits_for_it_first(barrier, record):
     record.clock.now = 1_000 + AWAY_MS
     assert barrier.alone(asking()) is None
 
-    await barrier.heard(asking(), 1, waits(1))
+    await barrier.heard(asking(), waits(1))
     assert barrier.alone(asking()) is not None
 
 
@@ -170,6 +170,6 @@ async def test_what_needs_no_call_passes_by(barrier, record):
 
 async def test_whoever_goes_no_further_gives_its_turn_back(barrier, record):
     """A request that passed, and is not called after all, leaves its turn to the next."""
-    await barrier.leave(asking(), 1)
+    await barrier.leave(asking())
 
     assert record.noted == [("leave", "me", 0)]
