@@ -1,4 +1,7 @@
-"""Where a backend's key is found. A key is only ever shown by calling `reveal()`."""
+"""Where secrets are found: keys of backends, the token of the admin port, URLs with passwords.
+
+A key or token is only ever shown by calling `reveal()`.
+"""
 
 import os
 from collections.abc import Mapping
@@ -6,6 +9,9 @@ from pathlib import Path
 
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend
+
+ADMIN_TOKEN = "OPTIMIZER_ADMIN_TOKEN"  # noqa: S105 - the name of a variable
+_SHORTEST_TOKEN = 16
 
 
 class Secret:
@@ -52,10 +58,37 @@ def api_key(backend: Backend, environ: Mapping[str, str] | None = None) -> Secre
             return _from_file(path, f"{variable}_FILE")
     if backend.api_key_file:
         return _from_file(backend.api_key_file, f"backends.{backend.name}.api_key_file")
-    if folder := environ.get("CREDENTIALS_DIRECTORY"):
-        path = str(Path(folder) / backend.name)
-        return _from_file(path, "CREDENTIALS_DIRECTORY") if Path(path).is_file() else None
-    return None
+    found = credential(backend.name, environ)
+    return None if found is None else _checked(found, f"the systemd credential {backend.name}")
+
+
+def admin_token(environ: Mapping[str, str] | None = None) -> Secret | None:
+    """The token of the admin port, or None: `OPTIMIZER_ADMIN_TOKEN`, `…_FILE`, the systemd credential `admin_token`.
+
+    :raises ConfigError: if what is found cannot be a token, or could be guessed.
+    """
+    environ = os.environ if environ is None else environ
+    text, place = environ.get(ADMIN_TOKEN, "").strip(), ADMIN_TOKEN
+    if not text and (path := environ.get(f"{ADMIN_TOKEN}_FILE")):
+        text, place = read_secret_file(path, f"{ADMIN_TOKEN}_FILE"), f"{ADMIN_TOKEN}_FILE"
+    if not text:
+        text, place = credential("admin_token", environ) or "", "the systemd credential admin_token"
+    if not text:
+        return None
+    if len(text) < _SHORTEST_TOKEN:
+        raise ConfigError(f"{place} must have at least {_SHORTEST_TOKEN} characters, so that nobody can guess it.")
+    return _checked(text, place)
+
+
+def credential(name: str, environ: Mapping[str, str]) -> str | None:
+    """A credential that systemd hands to this process (`LoadCredential=`), or None.
+
+    :raises ConfigError: if it is there and cannot be read.
+    """
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if not folder or not (path := Path(folder) / name).is_file():
+        return None
+    return read_secret_file(str(path), "CREDENTIALS_DIRECTORY")
 
 
 def _from_file(path: str, place: str) -> Secret:

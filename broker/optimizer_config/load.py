@@ -12,7 +12,7 @@ import msgspec
 from optimizer_config.backends import read_backend, refuse_key, relative_to
 from optimizer_config.breaker import read_breaker, read_retries
 from optimizer_config.catalogue import catalogue
-from optimizer_config.credentials import read_secret_file
+from optimizer_config.credentials import credential, read_secret_file
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import ALIASES, DEFAULT_TTL_S, Backend, BreakerSettings, CacheSettings, Config, Waits
 from optimizer_config.quotas import read_quotas
@@ -185,7 +185,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         url, file = environ.get(name), environ.get(f"{name}_FILE")
         if url and file:
             raise ConfigError(f"{name} and {name}_FILE are both set; keep one of them.")
-        fields[key] = checked_url(read_secret_file(file, f"{name}_FILE") if file else url or None, key, name)
+        found = read_secret_file(file, f"{name}_FILE") if file else url or credential(key, environ)
+        fields[key] = checked_url(found, key, name)
     fields["prefix"] = checked_prefix(environ.get("OPTIMIZER_PREFIX") or None, "OPTIMIZER_PREFIX")
     fields["prices_file"] = environ.get("OPTIMIZER_PRICES_FILE") or None
     level = (environ.get("OPTIMIZER_LOG_LEVEL") or "").lower() or None

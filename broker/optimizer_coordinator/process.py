@@ -3,10 +3,11 @@
 import asyncio
 from contextlib import suppress
 
+from optimizer_config.credentials import Secret
 from optimizer_config.model import Config
 from optimizer_coordinator.coordinator import Coordinator
 from optimizer_coordinator.snapshot import REFRESH_S
-from optimizer_service.health import AdminServer, PortTaken, Readiness
+from optimizer_service.health import AdminRefused, AdminServer, Readiness
 from optimizer_service.lifetime import EXIT_CONFIG, every, keep_session, stop_on_signals, what_to_do
 from optimizer_service.logs import logger, tell_redis
 from optimizer_state.flights import Flights
@@ -17,7 +18,9 @@ from optimizer_wire.session import TopologyDiffers
 SWEEP_S = 60.0
 
 
-async def serve(config: Config, *, admin_host: str = "127.0.0.1", admin_port: int = 0) -> int:
+async def serve(
+    config: Config, *, admin_host: str = "127.0.0.1", admin_port: int = 0, admin_token: Secret | None = None
+) -> int:
     """Run a coordinator until it is asked to stop; returns the exit code."""
     instance = new_id()[-12:]
     log = logger("coordinator").bind(instance=instance)
@@ -35,10 +38,10 @@ async def serve(config: Config, *, admin_host: str = "127.0.0.1", admin_port: in
             degraded={"redis": "away: every request leads a call of its own"} if store.away else {},
         )
 
-    admin = AdminServer(admin_host, admin_port, readiness)
+    admin = AdminServer(admin_host, admin_port, readiness, token=admin_token)
     try:
         log.info("admin", url=await admin.start())
-    except PortTaken as error:
+    except AdminRefused as error:
         log.error("cannot start", reason=str(error))
         return EXIT_CONFIG
     background = [

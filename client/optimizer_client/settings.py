@@ -21,11 +21,11 @@ class ClientSettings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str], *, url: str | None = None, prefix: str | None = None) -> Self:
-        """Arguments over `OPTIMIZER_AMQP_URL` (or the file in `OPTIMIZER_AMQP_URL_FILE`), `OPTIMIZER_PREFIX`.
+        """Arguments over `OPTIMIZER_AMQP_URL` (or its file, or the systemd credential `amqp_url`), `OPTIMIZER_PREFIX`.
 
         :raises ValueError: with a sentence without the password, if the URL cannot be used.
         """
-        from_file = environ.get("OPTIMIZER_AMQP_URL_FILE")
+        from_file = environ.get("OPTIMIZER_AMQP_URL_FILE") or _credential(environ)
         kept = Path(from_file).read_text().strip() if from_file and not url else None
         return cls(
             _checked(url or environ.get("OPTIMIZER_AMQP_URL") or kept or DEFAULT_AMQP_URL),
@@ -34,6 +34,13 @@ class ClientSettings:
 
     def __repr__(self) -> str:
         return f"ClientSettings({masked_url(self.amqp_url)!r}, {self.prefix!r})"
+
+
+def _credential(environ: Mapping[str, str]) -> str | None:
+    """Where systemd put the URL (`LoadCredential=amqp_url:…`), if it did."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(folder) / "amqp_url" if folder else None
+    return str(path) if path and path.is_file() else None
 
 
 def _checked(url: str) -> str:

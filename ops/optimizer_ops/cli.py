@@ -11,7 +11,7 @@ import typer
 
 from optimizer_config.errors import ConfigError
 from optimizer_ops.budgets.command import app as budgets
-from optimizer_ops.configuration import ConfigOption, configuration, refuse
+from optimizer_ops.configuration import ConfigOption, configuration, refuse, token
 
 app = typer.Typer(
     name="optimizer",
@@ -22,7 +22,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-AdminHost = Annotated[str, typer.Option(help="Where /metrics, /healthz and /readyz listen.")]
+AdminHost = Annotated[
+    str,
+    typer.Option(help="Where /metrics, /healthz and /readyz listen; others than loopback need OPTIMIZER_ADMIN_TOKEN."),
+]
 AdminPort = Annotated[int, typer.Option(help="Their port; 0 takes any free one and logs it.", min=0, max=65535)]
 
 
@@ -48,7 +51,7 @@ def coordinator(config: ConfigOption = None, admin_host: AdminHost = "127.0.0.1"
 
     settings = configuration(config)
     configure_logs(settings.log_level)
-    raise typer.Exit(run(serve(settings, admin_host=admin_host, admin_port=admin_port)))
+    raise typer.Exit(run(serve(settings, admin_host=admin_host, admin_port=admin_port, admin_token=token())))
 
 
 @app.command(rich_help_panel="Processes")
@@ -69,7 +72,7 @@ def worker(
     except ConfigError as error:
         refuse(error)
     configure_logs(settings.log_level)
-    raise typer.Exit(run(serve(settings, chosen, admin_host=admin_host, admin_port=admin_port)))
+    raise typer.Exit(run(serve(settings, chosen, admin_host=admin_host, admin_port=admin_port, admin_token=token())))
 
 
 @app.command(rich_help_panel="Processes")

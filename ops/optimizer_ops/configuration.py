@@ -4,6 +4,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from optimizer_config.credentials import Secret, admin_token
 from optimizer_config.errors import ConfigError
 from optimizer_config.load import load
 from optimizer_config.model import Config
@@ -23,6 +24,14 @@ def configuration(path: str | None) -> Config:
     for warning in config.warnings:
         typer.echo(f"optimizer: warning: {warning}", err=True)
     return config
+
+
+def token() -> Secret | None:
+    """The token of the admin port, or the end of the process with one sentence and exit code 78."""
+    try:
+        return admin_token()
+    except ConfigError as error:
+        refuse(error)
 
 
 def refuse(error: ConfigError) -> NoReturn:

@@ -8,7 +8,7 @@ from optimizer_backends.prices import Prices
 from optimizer_config.credentials import Secret, api_key
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend, Config
-from optimizer_service.health import AdminServer, PortTaken, Readiness
+from optimizer_service.health import AdminRefused, AdminServer, Readiness
 from optimizer_service.lifetime import EXIT_CONFIG, keep_session, stop_on_signals, what_to_do
 from optimizer_service.logs import logger, tell_redis
 from optimizer_state.budget import Budget
@@ -28,7 +28,14 @@ from optimizer_workers.upstream import Upstream
 from optimizer_workers.worker import Parts, Worker
 
 
-async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.1", admin_port: int = 0) -> int:
+async def serve(
+    config: Config,
+    backend: Backend,
+    *,
+    admin_host: str = "127.0.0.1",
+    admin_port: int = 0,
+    admin_token: Secret | None = None,
+) -> int:
     """Run a worker of a backend until it is asked to stop; returns the exit code."""
     instance = new_id()[-12:]
     log = logger("worker").bind(instance=instance, backend=backend.name)
@@ -59,7 +66,7 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
                 degraded={"redis": "away: budgets by this worker's share"} if store.away else {},
             )
 
-        admin = AdminServer(admin_host, admin_port, readiness)
+        admin = AdminServer(admin_host, admin_port, readiness, token=admin_token)
         beating = asyncio.ensure_future(worker.beat_for_ever())
         try:
             log.info("admin", url=await admin.start())
@@ -67,7 +74,7 @@ async def serve(config: Config, backend: Backend, *, admin_host: str = "127.0.0.
         except TopologyDiffers as error:
             log.error("cannot start", reason=what_to_do(error))
             return EXIT_CONFIG
-        except PortTaken as error:
+        except AdminRefused as error:
             log.error("cannot start", reason=str(error))
             return EXIT_CONFIG
         finally:

@@ -84,3 +84,13 @@ def test_a_parameter_that_cannot_be_used_is_refused(url):
 
 def _pair(settings):
     return settings.amqp_url, settings.prefix
+
+
+def test_the_url_as_a_credential(tmp_path):
+    """The URL may be a systemd credential; whatever is said otherwise goes before it."""
+    (tmp_path / "amqp_url").write_text("amqp://u:secret@h/\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+
+    assert ClientSettings.read(environ).amqp_url == "amqp://u:secret@h/"
+    assert ClientSettings.read(environ | {"OPTIMIZER_AMQP_URL": "amqp://o/"}).amqp_url == "amqp://o/"
+    assert ClientSettings.read({"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}).amqp_url.endswith("5672/")

@@ -3,6 +3,8 @@
 import pytest
 
 from optimizer_config import ConfigError, Secret, api_key
+from optimizer_config.credentials import admin_token
+from optimizer_config.load import load
 from optimizer_config.model import Backend
 
 BACKEND = Backend("groq", "openai", "https://h", ("m",), api_key_env="GROQ_API_KEY")
@@ -58,3 +60,35 @@ def test_files_that_hold_no_key(tmp_path, content, told):
         api_key(BACKEND, {"GROQ_API_KEY_FILE": str(file)})
 
     assert str(file) in str(caught.value)
+
+
+def test_the_admin_token(tmp_path):
+    """The token of the admin port comes from the variable, its file, or systemd's folder; none is fine."""
+    for name in ("file", "admin_token"):
+        (tmp_path / name).write_text(f"a-long-token-from-{name}\n")
+    named, folder = {"OPTIMIZER_ADMIN_TOKEN_FILE": str(tmp_path / "file")}, {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+
+    assert admin_token({}) is None
+    assert admin_token({"OPTIMIZER_ADMIN_TOKEN": "a-long-direct-token", **named}) == Secret("a-long-direct-token")
+    assert admin_token(named | folder) == Secret("a-long-token-from-file")
+    assert admin_token(folder) == Secret("a-long-token-from-admin_token")
+
+
+@pytest.mark.parametrize("token", ["short", "two words that are long enough"])
+def test_what_is_no_admin_token(token):
+    """A token that could be guessed, or would break a header, is refused without being shown."""
+    with pytest.raises(ConfigError, match="OPTIMIZER_ADMIN_TOKEN") as caught:
+        admin_token({"OPTIMIZER_ADMIN_TOKEN": token})
+
+    assert token not in str(caught.value)
+
+
+def test_urls_from_credentials(tmp_path):
+    """The URLs of RabbitMQ and Redis, which hold passwords, may be systemd credentials; the environment goes before."""
+    (tmp_path / "amqp_url").write_text("amqp://u:secret@h/\n")
+    (tmp_path / "redis_url").write_text("redis://:secret@h/1\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "HOME": str(tmp_path)}
+
+    assert load(None, environ).amqp_url == "amqp://u:secret@h/"
+    assert load(None, environ).redis_url == "redis://:secret@h/1"
+    assert load(None, environ | {"OPTIMIZER_AMQP_URL": "amqp://other/"}).amqp_url == "amqp://other/"

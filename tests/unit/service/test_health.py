@@ -6,7 +6,8 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from optimizer_service.health import AdminServer, PortTaken, Readiness
+from optimizer_config import Secret
+from optimizer_service.health import AdminRefused, AdminServer, PortTaken, Readiness, is_loopback
 
 
 async def get(url):
@@ -56,3 +57,53 @@ async def test_port_taken():
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"127\.0\.0\.1:{port} cannot be used .* --admin-port"):
             await AdminServer("127.0.0.1", port, Readiness).start()
+
+
+TOKEN = "t0ken-of-the-admin-port"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/anything"])
+@pytest.mark.parametrize(
+    "given",
+    [None, "", "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", TOKEN, "Bearer \xff\xfe"],
+)
+async def test_without_the_token(path, given):
+    """With a token set, whoever does not send it as a bearer gets 401, and not the token."""
+    server = AdminServer("127.0.0.1", 0, Readiness, token=Secret(TOKEN))
+    url = await server.start()
+    try:
+        headers = {} if given is None else {"Authorization": given}
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{url}{path}") as response:
+            assert response.status == 401
+            assert response.headers["WWW-Authenticate"] == "Bearer"
+            assert TOKEN not in await response.text()
+    finally:
+        await server.stop()
+
+
+async def test_with_the_token():
+    """The token opens everything; whether the process lives may be asked without it."""
+    server = AdminServer("127.0.0.1", 0, Readiness, token=Secret(TOKEN))
+    url = await server.start()
+    try:
+        assert (await get(f"{url}/healthz"))[0] == 200
+        headers = {"Authorization": f"bearer {TOKEN}"}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            for path in ("/metrics", "/readyz"):
+                async with session.get(f"{url}{path}") as response:
+                    assert response.status == 200
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "192.0.2.1", "example.org"])
+async def test_open_to_others_without_a_token(host):
+    """Where others could reach it, the port is not opened without a token, and the sentence says what to set."""
+    with pytest.raises(AdminRefused, match="OPTIMIZER_ADMIN_TOKEN"):
+        await AdminServer(host, 0, Readiness).start()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback(host):
+    """What only this machine reaches is loopback."""
+    assert is_loopback(host)
