@@ -15,6 +15,7 @@ from optimizer_state.arrivals import Arrivals
 from optimizer_state.budget_steps import Ending, matching, reserve_step, settle_step
 from optimizer_state.fleet_view import FleetView, Level, look_of
 from optimizer_state.grants import Ask, BreakerChange, Grant, Settled, Wait
+from optimizer_state.owners import owned_by, prefix_of
 from optimizer_state.periods import period
 from optimizer_state.store import NOTICE_S, RedisAway, Step, Store, backend_key
 from optimizer_state.teller import LEASE_MS, Teller
@@ -104,6 +105,10 @@ class Budget:
         await self._teller.tell(look.settings if look else {}, only_if_needed=only_if_needed)
 
     # ── one call ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def new_reservation(self) -> str:
+        """A name for the reservation of one call."""
+        return owned_by(self._worker)
 
     async def reserve(self, ask: Ask) -> Grant | Wait:
         """Reserve one call, in all limits or none. Never raises: without Redis it is this worker's share."""
@@ -231,6 +236,13 @@ class Budget:
         """
         if self._flying:
             await self._run([Step("keep", self._key, (LEASE_MS, *self._flying))])
+
+    async def lapse(self, worker: str) -> None:
+        """Another worker of this backend died: what its calls hold is not held for the rest of their leases.
+
+        :raises RedisAway: if Redis is away.
+        """
+        await self._run([Step("lapse", self._key, (prefix_of(worker),))])
 
     async def remind(self) -> None:
         """Tell Redis what it does not know, and look at what the whole fleet uses. Never raises."""

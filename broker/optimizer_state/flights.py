@@ -101,15 +101,16 @@ GateVerdict = Literal["wait", "enter", "entered", "published", "cancelled", "exp
 class Begun:
     """What became of the wish to run a dispatch.
 
-    `run`; `answered` with the outcome and those to tell; `hit`: the cache has it; `busy`: another owner is alive for
-    `busy_ms`; `nobody` waits any more; `moved`: another dispatch or flight has taken over; `redispatch`: publish the
-    next dispatch, its worker died before it could.
+    `run`; `answered` with the outcome and those to tell; `hit`: the cache has it; `busy`: another `owner` has a lease
+    for `busy_ms`; `nobody` waits any more; `moved`: another dispatch or flight has taken over; `redispatch`: publish
+    the next dispatch, its worker died before it could.
     """
 
     verdict: Literal["run", "answered", "hit", "busy", "nobody", "moved", "redispatch"]
     answer: Answer | None = None
     waiters: tuple[Waiter, ...] = ()
     busy_ms: int = 0
+    owner: str = ""
     number: int = 0
 
 
@@ -172,8 +173,13 @@ class Flights:
         verdict: GateVerdict = reply[0].decode()
         return verdict
 
-    async def begin(self, call: Call, owner: str, *, redelivered: bool, look: bool = False) -> Begun:
-        """Ask to run a dispatch; with `look` only what would be said. `owner` is a token of this delivery."""
+    async def begin(
+        self, call: Call, owner: str, *, redelivered: bool, look: bool = False, dead_owner: str = ""
+    ) -> Begun:
+        """Ask to run a dispatch; with `look` only what would be said. `owner` is a token of this delivery.
+
+        The lease of `dead_owner` keeps nobody out: whoever asks knows that its worker died.
+        """
         waiter = call.waiter
         arguments = (
             call.flight,
@@ -188,6 +194,7 @@ class Flights:
             _encoder.encode(waiter),
             KEEP_MS,
             int(look),
+            dead_owner,
         )
         reply = await self._run("begin", call.fingerprint, arguments)
         match verdict := reply[0].decode():
@@ -197,7 +204,7 @@ class Flights:
             case "hit":
                 return Begun("hit", _answers.decode(reply[1]), (waiter,))
             case "busy":
-                return Begun("busy", busy_ms=int(reply[1]))
+                return Begun("busy", busy_ms=int(reply[1]), owner=reply[2].decode())
             case "redispatch":
                 return Begun("redispatch", number=int(reply[1]))
             case _:

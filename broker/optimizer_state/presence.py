@@ -59,6 +59,11 @@ class Roster:
             await self._store.command("HDEL", self._outlook_key, *gone)
         return {backend: together(outlooks, now_ms) for backend, outlooks in of_backends.items()}
 
+    async def heard_ms(self, presence: Presence) -> int | None:
+        """When a worker was last heard of; None if it never was, or has left."""
+        heard = await self._store.command("ZSCORE", self._key, f"{presence.backend} {presence.worker}")
+        return None if heard is None else round(float(heard))
+
     async def alive(self) -> tuple[Presence, ...]:
         """Who was heard of within the last five seconds; right after an outage of Redis, within the last before it."""
         since = self._store.clock.now_ms() - ALIVE_MS - self._store.outage_ms(within_s=REJOIN_S)

@@ -50,6 +50,7 @@ Script = Literal[
     "arrive",
     "settle",
     "keep",
+    "lapse",
     "restore",
     "block",
     "look",
@@ -62,7 +63,7 @@ Script = Literal[
     "turn_leave",
     "withdraw",
 ]
-_BUDGET_SCRIPTS = frozenset({"reserve", "arrive", "settle", "keep", "restore", "block", "look"})
+_BUDGET_SCRIPTS = frozenset({"reserve", "arrive", "settle", "keep", "lapse", "restore", "block", "look"})
 _TURN_SCRIPTS = frozenset({"turn_take", "turn_keep", "turn_leave"})
 _ALONE_SCRIPTS = frozenset({"learn", "share", "retries", "settings"})
 

@@ -157,6 +157,22 @@ async def test_live_owner_keeps_others_out(flights, store):
     assert 0 < begun.busy_ms <= 15_000
 
 
+async def test_dispatch_of_a_dead_worker_is_taken_over(flights, store):
+    """An owner that is known to be dead keeps nobody out; one that took over meanwhile does, and repeating is safe."""
+    call = await lead(flights, store)
+    await run(flights, call)
+    met = await flights.begin(call, "o2", redelivered=True, look=True)
+    assert (met.verdict, met.owner) == ("busy", "o1")
+
+    look = await flights.begin(call, "o2", redelivered=True, look=True, dead_owner="o1")
+    taken = [await flights.begin(call, "o2", redelivered=True, dead_owner="o1") for _ in range(2)]
+    late = await flights.begin(call, "o3", redelivered=True, dead_owner="o1")
+
+    assert [begun.verdict for begun in (look, *taken)] == ["run"] * 3
+    assert (late.verdict, late.owner) == ("busy", "o2")
+    assert await flights.renew(call, "o1") == "lost"
+
+
 async def test_lapsed_lease_is_taken_over(flights, store):
     """After its lease lapsed another delivery takes the dispatch over, and the first owner's completion is late."""
     call = await lead(flights, store)

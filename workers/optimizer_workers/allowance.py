@@ -3,7 +3,6 @@
 from optimizer_config.model import Dimension
 from optimizer_state.budget import Ask, BreakerChange, Budget, Grant, Settled, Wait
 from optimizer_state.share import Share
-from optimizer_wire.ids import new_id
 from optimizer_workers.estimate import Estimator
 from optimizer_workers.job import Job
 from optimizer_workers.repeats import Repeats
@@ -35,7 +34,7 @@ class Allowance:
         """All that the call needs as last estimated, or nothing and how long to wait. Never raises."""
         if wait_ms := await self._repeats.wait_ms(job):
             return Wait(wait_ms, "retries")
-        verdict = await self.budget.reserve(Ask(new_id(), job.hop.model, job.amounts))
+        verdict = await self.budget.reserve(Ask(self.budget.new_reservation(), job.hop.model, job.amounts))
         if self._share is None or isinstance(verdict, Wait):
             return verdict
         wait_ms = await self._share.take(verdict.reservation)

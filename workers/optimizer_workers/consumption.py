@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from aiormq.abc import DeliveredMessage
 
+from optimizer_state.owners import owned_by
 from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
 from optimizer_wire.errors import InvalidRequest, OptimizerError
 from optimizer_wire.messages import CALL_TYPE, Call
@@ -19,6 +20,7 @@ class Consumption:
     def __init__(
         self,
         channel: Channel,
+        worker: str,
         stage: int,
         queues: Sequence[str],
         take: Callable[[Job], None],
@@ -26,6 +28,7 @@ class Consumption:
         on_cancel: Callable[[], None],
     ) -> None:
         self._channel = channel
+        self._worker = worker
         self._stage = stage
         self._queues = queues
         self._take = take
@@ -56,7 +59,8 @@ class Consumption:
         except OptimizerError as error:
             self._refuse(tag, error)
             return
-        self._take(Job(call, tag, redelivered, self._stage, call.waiter.deadline_ms, look_first=redelivered))
+        deadline_ms, owner = call.waiter.deadline_ms, owned_by(self._worker)
+        self._take(Job(call, tag, redelivered, self._stage, deadline_ms, look_first=redelivered, owner=owner))
 
 
 def understood(message: DeliveredMessage) -> Call:

@@ -3,6 +3,7 @@
 from optimizer_service.outbox import Outbox
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Answer
+from optimizer_state.owners import owner_of
 from optimizer_state.quotas import Quotas
 from optimizer_state.turns import Turns
 from optimizer_workers.fleet import Fleet
@@ -75,6 +76,10 @@ class Desk:
         if sent:
             self._fleet.sent_to(job.call.route[station].backend)
         return sent
+
+    async def died(self, owner: str) -> bool:
+        """Whether the worker that holds a dispatch has died, as far as others can tell."""
+        return await self._fleet.bury(owner_of(owner))
 
     def hold(self, job: Job, rest_ms: int) -> None:
         """Look at the job again after a rest, unless it will be delivered anew anyway."""

@@ -11,6 +11,7 @@
 Redis away: the call is made without a flight, and the waiter that it carries is answered.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -108,9 +109,16 @@ class Execution:
         if not job.call.flight:
             return None
         try:
-            return await self._flights.begin(job.call, job.owner, redelivered=job.redelivered, look=look)
+            begun = await self._flights.begin(job.call, job.owner, redelivered=job.redelivered, look=look)
         except RedisAway:
             return None
+        if begun.verdict != "busy" or not job.redelivered or not await self._desk.died(begun.owner):
+            return begun
+        # The broker has lost the connection of the one who ran it, and the fleet has not heard of it for long enough:
+        # neither alone would say that it died.
+        with suppress(RedisAway):
+            begun = await self._flights.begin(job.call, job.owner, redelivered=True, look=look, dead_owner=begun.owner)
+        return begun
 
     async def _call(self, job: Job, grant: Grant, *, fly: bool) -> None:
         self._desk.begin_turn(job)
@@ -120,7 +128,14 @@ class Execution:
             await self._upstream.refund(grant)
             raise
         self._repeats.called()
-        finding = await self._upstream.call(job, grant, fly=fly, left_s=self._left_s(job))
+        try:
+            finding = await self._upstream.call(job, grant, fly=fly, left_s=self._left_s(job))
+        except asyncio.CancelledError:
+            # This process stops in mid-call: whoever gets the call next need not wait for the lease.
+            if fly:
+                with suppress(RedisAway):
+                    await self._flights.release(job.call, job.owner, keep=True)
+            raise
         await self._tell_consequences(job, finding)
         if finding.abandoned:
             await self._desk.end_turn(job)

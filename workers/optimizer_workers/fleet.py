@@ -6,7 +6,7 @@ from dataclasses import replace
 from optimizer_state.budget import Budget
 from optimizer_state.outlook import Outlook
 from optimizer_state.outlooks import Loads
-from optimizer_state.presence import Presence, Roster
+from optimizer_state.presence import ALIVE_MS, REJOIN_S, Presence, Roster
 from optimizer_state.store import RedisAway, Store
 
 
@@ -23,6 +23,7 @@ class Fleet:
         self._presence = presence
         self._budget = budget
         self._loads = Loads()
+        self._in_touch_since_ms: int | None = None
         self.alive: frozenset[str] | None = None
         self.own = Outlook(0)
 
@@ -47,6 +48,21 @@ class Fleet:
         """A backend can take a call only then, as a call that came from there tells."""
         self._loads.hear(backend, ready_ms, self._store.clock.now_ms())
 
+    async def bury(self, worker: str) -> bool:
+        """Whether another worker of this backend has died; what its calls hold of the budget ends then. Never raises.
+
+        Only who has been in touch with Redis for long enough itself can tell: after an outage all have been silent.
+        """
+        now_ms, since_ms = self._store.clock.now_ms(), self._in_touch_since_ms
+        if since_ms is None or now_ms - since_ms < REJOIN_S * 1000 or self._store.rejoin_ms(within_s=REJOIN_S):
+            return False
+        with suppress(RedisAway):
+            heard_ms = await self._roster.heard_ms(Presence(self._presence.backend, worker))
+            if heard_ms is not None and heard_ms < now_ms - ALIVE_MS:
+                await self._budget.lapse(worker)
+                return True
+        return False
+
     async def beat(self) -> bool:
         """Tell that this worker lives, and look at the others; False if Redis is away."""
         try:
@@ -54,7 +70,10 @@ class Fleet:
             await self._roster.beat(self._presence)
             await self._look()
         except RedisAway:
+            self._in_touch_since_ms = None
             return False
+        if self._in_touch_since_ms is None:
+            self._in_touch_since_ms = self._store.clock.now_ms()
         return True
 
     async def exchange(self) -> None:

@@ -13,7 +13,8 @@ class Job:
     """One delivery of a call.
 
     `stage` names the session it came on: after a reconnect its ack would mean another message. `owner` is a token of
-    this delivery, so that a worker that gets the same call twice does not take its own first attempt for itself.
+    this delivery, so that a worker that gets the same call twice does not take its own first attempt for itself; it
+    names the worker too, so that others can find out whether that lives.
     `hopeless_since_ms` says since when no backend seems to serve it in time. `amounts` is what it will probably use of
     the backend's limits, `cost` the same in tokens, for fair sharing; `chars` the length of its prompt; `used_tokens`
     what the last call did use, `error` how it failed. `charged` and `finish` are the scheduler's: the tokens that its

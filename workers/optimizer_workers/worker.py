@@ -69,6 +69,7 @@ class Worker:
         self._parts = parts
         self._backend = parts.upstream.backend
         self._fleet = Fleet(store, Presence(self._backend.name, instance), parts.budget)
+        self._instance = instance
         self._stop = stop
         self._log = log
         self._link = Link(names, store.clock)
@@ -116,7 +117,7 @@ class Worker:
         self._link.connect(session, channel, await session.channel(confirms=True))
         queues = [names.call_queue(self._backend.name, priority) for priority in Priority]
         consumption = Consumption(
-            channel, self._link.stage, queues, self._take, self._refuse, on_cancel=session.lost.set
+            channel, self._instance, self._link.stage, queues, self._take, self._refuse, on_cancel=session.lost.set
         )
         await consumption.start()
         self.serving = True

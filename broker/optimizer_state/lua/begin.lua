@@ -1,8 +1,9 @@
 -- A worker wants to run a dispatch:
---   {run} | {answered, blob, waiter…} | {hit, blob} | {busy, lease left ms} | {nobody} | {moved} | {redispatch, number}
+--   {run} | {answered, blob, waiter…} | {hit, blob} | {busy, lease left ms, owner} | {nobody} | {moved}
+--   | {redispatch, number}
 -- ARGV: flight, number, owner, lease_ms, may read (0/1), redelivered (0/1), id, deadline, rank, waiter, keep_ms,
---       only look (0/1): do not take the dispatch
-local flight, number, owner, lease_ms, may_read, redelivered, id, deadline, rank, waiter, keep_ms, look = unpack(ARGV)
+--       only look (0/1): do not take the dispatch, owner whose worker died (empty: none is known to be dead)
+local flight, number, owner, lease_ms, may_read, redelivered, id, deadline, rank, waiter, keep_ms, look, dead = unpack(ARGV)
 
 local blob = redis.call('HGET', done_key(flight), 'blob')
 if blob then
@@ -49,6 +50,7 @@ if f[2] ~= number then
 end
 
 if end_if_nobody_waits(f[5], keep_ms) then return {'nobody'} end
-if f[3] and f[3] ~= owner and tonumber(f[4]) >= now then return {'busy', tonumber(f[4]) - now} end
+local other = f[3] and f[3] ~= owner and f[3] ~= dead
+if other and tonumber(f[4]) >= now then return {'busy', tonumber(f[4]) - now, f[3]} end
 if look ~= '1' then redis.call('HSET', FLIGHT, 'o', owner, 'l', now + lease_ms) end
 return {'run'}
