@@ -58,6 +58,15 @@ class Unconfirmed(Exception):
     """It is unknown whether the broker has the message: the connection broke or the confirm did not come in time."""
 
 
+class ChannelRefused(Unconfirmed):
+    """The broker closed the channel over something published on it; `code` and `text` are its words."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"RabbitMQ closed the channel: {text} ({code}).")
+        self.code = code
+        self.text = text
+
+
 class TopologyDiffers(Exception):
     """An entity exists on the broker with other arguments than it must have; the message says which."""
 
@@ -119,10 +128,18 @@ class Channel:
             raise BrokerUnavailable(_words(error)) from error
 
     async def consume(
-        self, queue: str, deliver: Deliver, *, prefetch: int = 0, no_ack: bool = False, on_cancel: Callable[[], None]
+        self,
+        queue: str,
+        deliver: Deliver,
+        *,
+        prefetch: int = 0,
+        no_ack: bool = False,
+        precedence: int = 0,
+        on_cancel: Callable[[], None],
     ) -> str:
         """Call `deliver` with every message of the queue; returns the consumer's tag.
 
+        Of several consumers of a queue, those of the highest `precedence` get the messages while they can take any.
         `on_cancel` is called when the broker ends the consumer, for example because the queue was deleted.
         `deliver` must not block: it takes the message and returns.
         """
@@ -137,7 +154,8 @@ class Channel:
             if prefetch:
                 await self._channel.basic_qos(prefetch_count=prefetch)
             self._channel.on_consumer_cancel_callbacks.add(cancelled)
-            answer = await self._channel.basic_consume(queue, received, no_ack=no_ack)
+            arguments: dict[str, Any] | None = {"x-priority": precedence} if precedence else None
+            answer = await self._channel.basic_consume(queue, received, no_ack=no_ack, arguments=arguments)
         except _LOST as error:
             raise BrokerUnavailable(_words(error)) from error
         return str(answer.consumer_tag)
@@ -259,11 +277,8 @@ class Session:
 
     async def channel(self, *, confirms: bool = False) -> Channel:
         """Open a channel; with `confirms`, for `publish_confirmed`."""
-        transport = self._connection.transport
-        if transport is None:
-            raise BrokerUnavailable("The connection is closed.")
         try:
-            underlay = await transport.connection.channel(
+            underlay = await self._underlay().channel(
                 publisher_confirms=confirms,
                 on_return_raises=confirms,
                 frame_buffer_size=FRAMES_AHEAD,
@@ -292,6 +307,27 @@ class Session:
             return 0
         except (TimeoutError, RuntimeError, *_LOST) as error:
             raise BrokerUnavailable(_words(error)) from error
+
+    @property
+    def blocked(self) -> bool:
+        """Whether RabbitMQ has told us that it reads nothing of ours for now: it is low on memory or disk."""
+        waiting = self._underlay().ready()
+        try:
+            waiting.send(None)
+        except StopIteration:
+            return False
+        waiting.close()
+        return True
+
+    async def unblocked(self) -> None:
+        """Wait until RabbitMQ reads again; for ever, if the connection is lost meanwhile."""
+        await self._underlay().ready()
+
+    def _underlay(self) -> aiormq.abc.AbstractConnection:
+        transport = self._connection.transport
+        if transport is None:
+            raise BrokerUnavailable("The connection is closed.")
+        return transport.connection
 
     async def close(self) -> None:
         """Close the connection; what was published before has been handed to the broker."""
@@ -346,6 +382,10 @@ def _not_taken(error: BaseException, exchange: str, key: str) -> Unroutable | Re
             return Unroutable(f"The exchange {exchange} does not exist.")
         case aiormq.exceptions.DeliveryError():
             return Refused(f"The queue behind {key} is full.")
+        case aiormq.exceptions.ChannelAccessRefused():
+            return ChannelRefused(403, str(error))
+        case aiormq.exceptions.ChannelPreconditionFailed():
+            return ChannelRefused(406, str(error))
         case _:
             return Unconfirmed(_words(error))
 
