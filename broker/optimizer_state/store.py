@@ -1,8 +1,9 @@
 """Redis, as the optimizer uses it: scripts in pipelines, a deadline on everything, and a clear "away".
 
 Nothing here waits for Redis to come back. After `FAILURES_TO_LEAVE` failures in a row (one, if the connection is
-refused) every call raises `RedisAway` at once, and one probe every `PROBE_S` looks whether it is back: a slow Redis
-costs a request less than half a second in all, not half a second each.
+refused, or Redis writes nothing: it is full, a replica, its disk is gone) every call raises `RedisAway` at once, and
+one probe every `PROBE_S` looks whether it is back: a slow Redis costs a request less than half a second in all, not
+half a second each.
 """
 
 import asyncio
@@ -18,8 +19,15 @@ from typing import Any, Literal, NoReturn
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    ClusterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from optimizer_state.clock import FleetClock
@@ -36,6 +44,10 @@ PROBE_JITTER = 1.5
 NOTICE_S = PROBE_S * PROBE_JITTER + CONNECT_TIMEOUT_S + 2 * TIMEOUT_S
 FAILURES_TO_LEAVE = 2
 LATE_TIMER_S = 0.1
+PROBE_KEEP_MS = 5_000
+# What a Redis says that reads, at best, and writes nothing: of no use until somebody has seen to it.
+_USELESS = (ClusterDownError, OutOfMemoryError, ReadOnlyError)
+_USELESS_WORDS = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNKILLABLE ")
 
 Script = Literal[
     "admit",
@@ -97,6 +109,13 @@ def _source(script: Script) -> str:
         return (lua / f"{script}.lua").read_text()
     common = "budget" if script in _BUDGET_SCRIPTS else "turn" if script in _TURN_SCRIPTS else "flight"
     return (lua / f"{common}.lua").read_text() + (lua / f"{script}.lua").read_text()
+
+
+def _useless(answer: object) -> bool:
+    """Whether an error says that this Redis as a whole does not do its work, and not that one command was wrong."""
+    return isinstance(answer, _USELESS) or (
+        isinstance(answer, ResponseError) and str(answer).startswith(_USELESS_WORDS)
+    )
 
 
 def _next_probe() -> float:
@@ -177,7 +196,11 @@ class Store:
         async with self._redis.pipeline(transaction=False) as pipe:
             for step in steps:
                 pipe.evalsha(shas[step.script], 1, step.key, *step.arguments)
-            return list(await pipe.execute(raise_on_error=False))
+            answers = list(await pipe.execute(raise_on_error=False))
+        for answer in answers:
+            if _useless(answer):
+                raise answer
+        return answers
 
     async def _load(self, scripts: set[Script]) -> dict[Script, str]:
         # A copy: somebody else may find meanwhile that Redis has forgotten them all.
@@ -212,7 +235,12 @@ class Store:
         # This caller is the probe; the others go on without Redis meanwhile.
         self._away_until = _next_probe()
         await self._drop_connections()
-        return await self._try(work)
+        return await self._try(lambda: self._write_and(work))
+
+    async def _write_and(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """A Redis that is full, or a replica, still reads: it is back when it writes."""
+        await self._redis.set(f"{self.prefix}:probe", 1, px=PROBE_KEEP_MS)
+        return await work()
 
     async def _try(self, work: Callable[[], Awaitable[Any]], *, again: bool = False) -> Any:
         """Do it; `again` if what may not be Redis' fault is to be tried once more."""
@@ -230,6 +258,8 @@ class Store:
                 return await self._try_anew(work)
             self._failed(error, weight=FAILURES_TO_LEAVE)
         except ResponseError as error:
+            if _useless(error):
+                self._failed(error, weight=FAILURES_TO_LEAVE)
             raise RedisAway(f"Redis refused a command: {error}") from error
         except RedisError as error:
             self._failed(error, weight=1)

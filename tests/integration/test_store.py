@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+import redis.asyncio as redis
 
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Admission, Flights, Join, Lead
@@ -206,3 +207,90 @@ async def test_never_reached():
 
     assert "secret" not in str(caught.value)
     assert [why is None for why in changes] == [False]
+
+
+async def _full(server):
+    await server.config_set("maxmemory", "1")
+
+
+async def _not_full(server):
+    await server.config_set("maxmemory", "0")
+
+
+async def _replica(server):
+    await server.execute_command("REPLICAOF", "127.0.0.1", "1")
+
+
+async def _no_replica(server):
+    await server.execute_command("REPLICAOF", "NO", "ONE")
+
+
+async def _without_replicas(server):
+    await server.config_set("min-replicas-to-write", "1")
+
+
+async def _with_replicas(server):
+    await server.config_set("min-replicas-to-write", "0")
+
+
+@pytest.mark.fault(6)
+@pytest.mark.parametrize(
+    ("breaks", "mends"),
+    [
+        pytest.param(_full, _not_full, id="full"),
+        pytest.param(_replica, _no_replica, id="replica", marks=pytest.mark.slow),
+        pytest.param(_without_replicas, _with_replicas, id="too few replicas", marks=pytest.mark.slow),
+    ],
+)
+async def test_reads_but_does_not_write(private_redis, store, changes, breaks, mends):
+    """A Redis that still reads but writes nothing is away, and stays it until it writes again; nothing flaps."""
+    flights = Flights(store)
+    await flights.admit([admission(store, "a")])
+    async with redis.Redis.from_url(private_redis.url) as operator:
+        await breaks(operator)
+        assert (await timed(store.command("ZADD", "t:workers", "1", "w")))[1]
+        assert store.away
+        asked = time.monotonic()
+        while time.monotonic() - asked < 2.5:
+            assert (await timed(store.command("TIME")))[1]
+            await asyncio.sleep(0.05)
+
+        await mends(operator)
+    await until_back(store)
+    (joined,) = await flights.admit([admission(store, "c")])
+
+    assert isinstance(joined, Join)
+    assert [bool(change) for change in changes] == [True, False]
+
+
+@pytest.mark.fault(6)
+async def test_password_changed(private_redis, store, changes):
+    """A Redis that takes our password no more is away, without a word of the password; it is back with it."""
+    await store.command("PING")
+    async with redis.Redis.from_url(private_redis.url) as operator:
+        await operator.config_set("requirepass", "rotated-secret")
+        await operator.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        took_s, error = await timed(store.command("PING"))
+        await operator.config_set("requirepass", "")
+
+    assert "does not answer" in error
+    assert "rotated-secret" not in error
+    assert took_s < 0.5
+    await until_back(store)
+    assert [bool(change) for change in changes] == [True, False]
+
+
+@pytest.mark.fault(6)
+async def test_no_connection_left(private_redis, store, changes):
+    """A Redis that takes no more clients is away at once, and back when others have gone."""
+    await store.command("PING")
+    async with redis.Redis.from_url(private_redis.url) as operator:
+        await operator.config_set("maxclients", "1")
+        await operator.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        took_s, error = await timed(store.command("PING"))
+        await operator.config_set("maxclients", "1000")
+
+    assert "max number of clients" in error
+    assert took_s < 0.5
+    await until_back(store)
+    assert [bool(change) for change in changes] == [True, False]
