@@ -3,47 +3,58 @@
 A `Session` is one connection for one life: it does not reconnect behind anybody's back. Whoever owns it knows what was
 unanswered when it broke, opens the next one (`optimizer_wire.backoff`), and declares, consumes and publishes again.
 
-Publishing and acknowledging go past aio-pika and aiormq, see `outgoing.py`: what is sent in one turn of the loop is one
-write, without a task, a lock and a timer for every message.
+Publishing and acknowledging go past aiormq, see `outgoing.py`: what is sent in one turn of the loop is one write,
+without a task, a lock and a timer for every message. Nothing here waits for ever for a broker that does not answer.
 """
 
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
-import aio_pika
 import aiormq
 import aiormq.exceptions
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
+from yarl import URL
 
+from optimizer_wire.connection import WatchedConnection
 from optimizer_wire.frames import Properties
 from optimizer_wire.outgoing import Confirmation, Outgoing
 from optimizer_wire.topology import Queue, Topology
 from optimizer_wire.urls import masked_url
 
-CONNECT_TIMEOUT_S = 10.0
+# With the longest pause between attempts (`optimizer_service.lifetime`) it stays below the 15 s in which all are back.
+CONNECT_TIMEOUT_S = 8.0
+# A broker that sends heartbeats and does not answer: it recovers its queues, or it has an alarm and reads nothing.
+ANSWER_TIMEOUT_S = 20.0
 PUBLISH_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
+# What a broker with an alarm has not read is lost when we go; it was not acked either.
+CLOSE_BLOCKED_TIMEOUT_S = 0.5
+BLOCKED_LOOK_S = 0.5
 # How far the connection reads ahead of a channel. By default it waits for the channel after every third message.
 FRAMES_AHEAD = 300
-HEARTBEAT_S = 10  # a silent partition is noticed within two to three of these
+HEARTBEAT_S = 10  # silence is noticed within two of these; RabbitMQ itself takes two to three
 
 # A lost connection is told by whoever owns the session, in a sentence; the library's own lines would come before it.
-for _library in ("aiormq", "aio_pika"):
-    logging.getLogger(_library).addHandler(logging.NullHandler())
+logging.getLogger("aiormq").addHandler(logging.NullHandler())
 
 Deliver = Callable[[DeliveredMessage], None]
+_Answer = TypeVar("_Answer")
 
 _LOST = (aiormq.exceptions.AMQPError, aiormq.exceptions.ChannelInvalidStateError, ConnectionError, OSError)
 
 
 class BrokerUnavailable(Exception):
     """RabbitMQ cannot be reached, refuses us, or went away."""
+
+
+class QueueMissing(BrokerUnavailable):
+    """There is no queue of this name."""
 
 
 class Unroutable(Exception):
@@ -67,6 +78,10 @@ class ChannelRefused(Unconfirmed):
         self.text = text
 
 
+class Blocked(Unconfirmed):
+    """The broker has an alarm (memory, disk) and has not read the message; it may yet, when the alarm is over."""
+
+
 class TopologyDiffers(Exception):
     """An entity exists on the broker with other arguments than it must have; the message says which."""
 
@@ -74,8 +89,9 @@ class TopologyDiffers(Exception):
 class Channel:
     """One AMQP channel. Not safe for use after its session was lost: every method then raises `BrokerUnavailable`."""
 
-    def __init__(self, underlay: aiormq.Channel) -> None:
+    def __init__(self, underlay: aiormq.Channel, connection: WatchedConnection) -> None:
         self._channel = underlay
+        self._connection = connection
         self._outgoing = Outgoing(underlay)
 
     async def declare(self, topology: Topology) -> None:
@@ -83,49 +99,35 @@ class Channel:
 
         :raises TopologyDiffers: if something exists with other arguments; the channel is closed by then.
         """
-        try:
-            for exchange in topology.exchanges:
-                await self._channel.exchange_declare(exchange.name, exchange_type=exchange.kind, durable=True)
-            for queue in topology.queues:
-                await self.declare_queue(queue)
-            for binding in topology.bindings:
-                await self._channel.queue_bind(binding.queue, binding.exchange, binding.key)
-        except aiormq.exceptions.ChannelPreconditionFailed as error:
-            raise TopologyDiffers(_difference(str(error))) from error
-        except _LOST as error:
-            raise BrokerUnavailable(_words(error)) from error
+        for exchange in topology.exchanges:
+            await _answer(self._channel.exchange_declare(exchange.name, exchange_type=exchange.kind, durable=True))
+        for queue in topology.queues:
+            await self.declare_queue(queue)
+        for binding in topology.bindings:
+            await self.bind(binding.queue, binding.exchange, binding.key)
 
     async def declare_queue(self, queue: Queue) -> None:
         """Declare one queue.
 
         :raises BrokerUnavailable: if the broker refuses it or is gone.
         """
-        try:
-            await self._channel.queue_declare(
+        await _answer(
+            self._channel.queue_declare(
                 queue.name,
                 durable=queue.durable,
                 exclusive=queue.exclusive,
                 auto_delete=queue.auto_delete,
                 arguments=queue.arguments,
             )
-        except aiormq.exceptions.ChannelPreconditionFailed as error:
-            raise TopologyDiffers(_difference(str(error))) from error
-        except _LOST as error:
-            raise BrokerUnavailable(_words(error)) from error
+        )
 
     async def delete_queue(self, name: str) -> None:
         """Delete a queue with all that is in it; none of this name is fine."""
-        try:
-            await self._channel.queue_delete(name)
-        except _LOST as error:
-            raise BrokerUnavailable(_words(error)) from error
+        await _answer(self._channel.queue_delete(name))
 
     async def bind(self, queue: str, exchange: str, key: str) -> None:
         """Bind a queue to an exchange."""
-        try:
-            await self._channel.queue_bind(queue, exchange, key)
-        except _LOST as error:
-            raise BrokerUnavailable(_words(error)) from error
+        await _answer(self._channel.queue_bind(queue, exchange, key))
 
     async def consume(
         self,
@@ -150,22 +152,18 @@ class Channel:
         def cancelled(_: object) -> None:
             on_cancel()
 
-        try:
-            if prefetch:
-                await self._channel.basic_qos(prefetch_count=prefetch)
-            self._channel.on_consumer_cancel_callbacks.add(cancelled)
-            arguments: dict[str, Any] | None = {"x-priority": precedence} if precedence else None
-            answer = await self._channel.basic_consume(queue, received, no_ack=no_ack, arguments=arguments)
-        except _LOST as error:
-            raise BrokerUnavailable(_words(error)) from error
+        # 0 too: RabbitMQ gives a new consumer what was asked for last.
+        await _answer(self._channel.basic_qos(prefetch_count=prefetch))
+        self._channel.on_consumer_cancel_callbacks.add(cancelled)
+        arguments = {"x-priority": precedence} if precedence else None
+        answer = await _answer(
+            self._channel.basic_consume(queue, received, no_ack=no_ack, arguments=arguments)  # type: ignore[arg-type]
+        )
         return str(answer.consumer_tag)
 
     async def stop_consuming(self, tag: str) -> None:
         """Ask the broker to send no more messages to this consumer."""
-        try:
-            await self._channel.basic_cancel(tag)
-        except _LOST as error:
-            raise BrokerUnavailable(_words(error)) from error
+        await _answer(self._channel.basic_cancel(tag))
 
     async def publish(self, exchange: str, key: str, body: bytes, properties: Properties) -> None:
         """Publish without waiting: what is acked after this on the same channel is handled after it by the broker."""
@@ -175,21 +173,51 @@ class Channel:
             raise BrokerUnavailable(_words(error)) from error
 
     async def publish_confirmed(
-        self, exchange: str, key: str, body: bytes, properties: Properties, *, timeout_s: float = PUBLISH_TIMEOUT_S
+        self,
+        exchange: str,
+        key: str,
+        body: bytes,
+        properties: Properties,
+        *,
+        timeout_s: float = PUBLISH_TIMEOUT_S,
+        blocked_s: float = 0.0,
     ) -> None:
         """Publish and wait until the broker has the message; the channel must have been opened with `confirms`.
 
+        `timeout_s` is for a broker that could read it, `blocked_s` for one with an alarm.
+
         :raises Unroutable: if no queue is bound there.
         :raises Refused: if the queue is full.
+        :raises Blocked: if the broker has an alarm for so long.
         :raises Unconfirmed: if it cannot be known whether the broker has it.
         """
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._outgoing.publish_confirmed(exchange, key, body, properties)
-        except TimeoutError as error:
-            raise Unconfirmed(f"RabbitMQ did not confirm within {timeout_s:g} s.") from error
+            confirmation = self._outgoing.publish_confirmed(exchange, key, body, properties)
         except _LOST as error:
             raise _not_taken(error, exchange, key) from error
+        try:
+            await self._confirmed(confirmation, timeout_s, blocked_s)
+        except _LOST as error:
+            raise _not_taken(error, exchange, key) from error
+        finally:
+            confirmation.cancel()
+
+    async def _confirmed(self, confirmation: Confirmation, timeout_s: float, blocked_s: float) -> None:
+        loop, connection = asyncio.get_running_loop(), self._connection
+        began = loop.time()
+        while True:
+            # From when on the broker could have read it.
+            since = max(began, connection.unblocked_at)
+            now = loop.time()
+            if connection.blocked and now - began >= blocked_s:
+                raise Blocked(f"RabbitMQ takes no messages for now: {connection.blocked}.")
+            if not connection.blocked and now - since >= timeout_s:
+                raise Unconfirmed(f"RabbitMQ did not confirm within {timeout_s:g} s.")
+            until = began + blocked_s if connection.blocked else since + timeout_s
+            done, _ = await asyncio.wait([confirmation], timeout=min(BLOCKED_LOOK_S, until - now))
+            if done:
+                confirmation.result()
+                return
 
     def publish_watched(
         self,
@@ -245,21 +273,18 @@ class Channel:
     async def flush(self) -> None:
         """Wait until the broker has handled everything sent on this channel so far (a round trip on the channel)."""
         await self.written()
-        try:
-            await self._channel.basic_qos(prefetch_count=0)
-        except _LOST as error:
-            raise BrokerUnavailable(_words(error)) from error
+        await _answer(self._channel.basic_qos(prefetch_count=0))
 
 
 class Session:
     """One connection to RabbitMQ. `lost` is set when it is gone, whoever closed it."""
 
-    def __init__(self, connection: aio_pika.abc.AbstractConnection, user: str) -> None:
+    def __init__(self, connection: WatchedConnection) -> None:
         self._connection = connection
         self._channels: list[Channel] = []
-        self.user = user
+        self.user = connection.url.user or "guest"
         self.lost = asyncio.Event()
-        connection.close_callbacks.add(lambda *_: self.lost.set())
+        connection.closing.add_done_callback(lambda _: self.lost.set())
 
     @classmethod
     async def open(cls, url: str, name: str, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
@@ -268,17 +293,36 @@ class Session:
         :raises BrokerUnavailable: with a sentence, if it cannot be reached in time or refuses the user.
         """
         try:
+            where = URL(url)
+            if "heartbeat" not in where.query:
+                where = where.update_query(heartbeat=HEARTBEAT_S)
+            connection = WatchedConnection(where, client_properties={"connection_name": name})
             async with asyncio.timeout(timeout_s):
-                heartbeat: dict[str, Any] = {} if "heartbeat=" in url else {"heartbeat": HEARTBEAT_S}
-                connection = await aio_pika.connect(url, client_properties={"connection_name": name}, **heartbeat)
+                await connection.connect()
         except (TimeoutError, *_LOST) as error:
             raise BrokerUnavailable(f"RabbitMQ at {masked_url(url)} cannot be reached: {_words(error)}") from error
-        return cls(connection, aio_pika.connection.make_url(url).user or "guest")
+        return cls(connection)
+
+    @property
+    def blocked(self) -> str | None:
+        """Why the broker takes no messages for now (it is low on memory or disk), or None."""
+        return self._connection.blocked
+
+    def on_block(self, told: Callable[[str | None], None]) -> None:
+        """Call this when the broker takes no messages any more, with the reason, and with None when it does again."""
+        self._connection.on_block = told
 
     async def channel(self, *, confirms: bool = False) -> Channel:
         """Open a channel; with `confirms`, for `publish_confirmed`."""
+        underlay = await self._open_channel(confirms=confirms)
+        underlay.closing.add_done_callback(lambda _: self.lost.set())
+        opened = Channel(underlay, self._connection)
+        self._channels.append(opened)
+        return opened
+
+    async def _open_channel(self, *, confirms: bool) -> aiormq.Channel:
         try:
-            underlay = await self._underlay().channel(
+            underlay = await self._connection.channel(
                 publisher_confirms=confirms,
                 on_return_raises=confirms,
                 frame_buffer_size=FRAMES_AHEAD,
@@ -288,56 +332,45 @@ class Session:
             raise BrokerUnavailable(_words(error)) from error
         if not isinstance(underlay, aiormq.Channel):
             raise BrokerUnavailable(f"aiormq gave a channel of the kind {type(underlay).__name__}.")
-        underlay.closing.add_done_callback(lambda _: self.lost.set())
-        opened = Channel(underlay)
-        self._channels.append(opened)
-        return opened
+        return underlay
 
     async def consumers(self, queue: str) -> int:
         """How many consumers a queue has; 0 if there is no such queue.
 
         :raises BrokerUnavailable: if the connection is gone.
         """
+        found = await self._looked_up(queue)
+        return int(found.consumer_count or 0) if found else 0
+
+    async def messages(self, queue: str) -> int:
+        """How many messages a queue has that no consumer holds; 0 if there is no such queue.
+
+        :raises BrokerUnavailable: if the connection is gone.
+        """
+        found = await self._looked_up(queue)
+        return int(found.message_count or 0) if found else 0
+
+    async def _looked_up(self, queue: str) -> "aiormq.spec.Queue.DeclareOk | None":
+        # On a channel of its own: asking for a queue that does not exist closes the channel.
+        channel = await self._open_channel(confirms=False)
         try:
-            # On a channel of its own: asking for a queue that does not exist closes the channel.
-            async with asyncio.timeout(CONNECT_TIMEOUT_S), self._connection.channel() as channel:
-                found = await channel.declare_queue(queue, passive=True)
-                return int(found.declaration_result.consumer_count or 0)
-        except aiormq.exceptions.ChannelNotFoundEntity:
-            return 0
-        except (TimeoutError, RuntimeError, *_LOST) as error:
-            raise BrokerUnavailable(_words(error)) from error
-
-    @property
-    def blocked(self) -> bool:
-        """Whether RabbitMQ has told us that it reads nothing of ours for now: it is low on memory or disk."""
-        waiting = self._underlay().ready()
-        try:
-            waiting.send(None)
-        except StopIteration:
-            return False
-        waiting.close()
-        return True
-
-    async def unblocked(self) -> None:
-        """Wait until RabbitMQ reads again; for ever, if the connection is lost meanwhile."""
-        await self._underlay().ready()
-
-    def _underlay(self) -> aiormq.abc.AbstractConnection:
-        transport = self._connection.transport
-        if transport is None:
-            raise BrokerUnavailable("The connection is closed.")
-        return transport.connection
+            found = await _answer(channel.queue_declare(queue, passive=True))
+        except QueueMissing:
+            return None
+        with suppress(TimeoutError, RuntimeError, *_LOST):
+            await channel.close(timeout=CLOSE_TIMEOUT_S)
+        return found
 
     async def close(self) -> None:
-        """Close the connection; what was published before has been handed to the broker."""
+        """Close the connection; what was published before has been handed to the broker, unless it is blocked."""
         self.lost.set()
+        timeout_s = CLOSE_BLOCKED_TIMEOUT_S if self.blocked else CLOSE_TIMEOUT_S
         with suppress(TimeoutError, BrokerUnavailable):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 for channel in self._channels:
                     await channel.written()
         with suppress(TimeoutError, *_LOST):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await self._connection.close()
 
     async def __aenter__(self) -> Self:
@@ -347,6 +380,26 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _answer(asked: Awaitable[_Answer]) -> _Answer:
+    """What the broker answers.
+
+    :raises TopologyDiffers: if something exists with other arguments; the channel is closed by then.
+    :raises QueueMissing: if there is no such queue; the channel is closed by then.
+    :raises BrokerUnavailable: if it refuses, is gone, or does not answer in time.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            return await asked
+    except TimeoutError as error:
+        raise BrokerUnavailable(f"RabbitMQ did not answer within {ANSWER_TIMEOUT_S:g} s.") from error
+    except aiormq.exceptions.ChannelPreconditionFailed as error:
+        raise TopologyDiffers(_difference(str(error))) from error
+    except aiormq.exceptions.ChannelNotFoundEntity as error:
+        raise QueueMissing(_words(error)) from error
+    except _LOST as error:
+        raise BrokerUnavailable(_words(error)) from error
 
 
 def delivery_of(message: DeliveredMessage) -> tuple[int, bool]:
