@@ -18,6 +18,7 @@ from optimizer_config.model import ALIASES, DEFAULT_TTL_S, Backend, BreakerSetti
 from optimizer_config.quotas import read_quotas
 from optimizer_config.reader import Table
 from optimizer_config.routes import backends_of, read_models, read_routes, warnings_about
+from optimizer_config.users import read_tenants, read_users
 from optimizer_wire.urls import masked_url
 
 SYSTEM_FILE = "/etc/optimizer/optimizer.toml"
@@ -81,7 +82,8 @@ def _from_file(root: Table) -> dict[str, Any]:
         "prices_file": prices and relative_to(root.file, prices),
         "cache": _cache(root),
         "waits": _waits(root),
-        "tenants": _tenants(root),
+        "users": read_users(root, backends),
+        "tenants": read_tenants(root),
         "quotas": read_quotas(root),
         "retries": read_retries(root),
     }
@@ -166,16 +168,6 @@ def _waits(root: Table) -> Waits:
         given["retry_s"] = tuple(table.as_seconds("retry_s", pause) for pause in pauses)
     table.finish()
     return Waits(**given)
-
-
-def _tenants(root: Table) -> dict[str, str]:
-    table = root.table("tenants")
-    tenants: dict[str, str] = {}
-    for tenant in table.unread():
-        for user in table.texts(tenant) or ():
-            if tenants.setdefault(user, tenant) != tenant:
-                table.fail(tenant, f'names the user "{user}", who already belongs to {tenants[user]}.')
-    return tenants
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ Kind = Literal["free", "paid", "local"]
 Dimension = Literal["requests", "tokens", "input_tokens", "output_tokens", "usd"]
 Subject = Literal["fleet", "tenant", "agent"]
 Tier = Literal["free", "basic", "professional", "enterprise"]
+Role = Literal["agent", "coordinator", "worker", "observer"]
 
 DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
@@ -156,12 +157,27 @@ class Quotas(msgspec.Struct, frozen=True):
         return self.agents.get(agent) or self.limits.get("agent", ())
 
 
+class User(msgspec.Struct, frozen=True):
+    """A RabbitMQ user: what it may do, by its role.
+
+    An `agent` belongs to a `tenant` and may ask in the names of `agents`, where `*` stands for any text; a `worker` may
+    serve `backends`; an `observer` may hear the `events` of these patterns, of all tenants.
+    """
+
+    role: Role
+    tenant: str = "default"
+    agents: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is configured.
 
     `backends` are all usable ones, the catalogue overlaid with the file; `configured` those that the file names in
     `[backends]` or `[routes]`. `routes` (by task) and `models` (aliases) hold entries `backend` or `backend/model`,
-    and only what the file says. `tenants` maps a RabbitMQ user to its tenant. `path` is the file that was read.
+    and only what the file says. `users` are the RabbitMQ users by name: if there are any, nobody else may ask; without
+    them `tenants` maps a user to its tenant. `path` is the file that was read.
     """
 
     amqp_url: str = DEFAULT_AMQP_URL
@@ -172,6 +188,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     routes: dict[str, tuple[str, ...]] = {}
     models: dict[str, tuple[str, ...]] = {}
     cache: CacheSettings = CacheSettings()
+    users: dict[str, User] = {}
     tenants: dict[str, str] = {}
     waits: Waits = Waits()
     quotas: Quotas = Quotas()
@@ -191,6 +208,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             hint = did_you_mean(name, [*self.backends, *ALIASES]) or f"; known are {', '.join(self.backends)}."
             raise ConfigError(f'There is no backend "{name}"{hint}')
         return found
+
+    @property
+    def served(self) -> frozenset[str]:
+        """The backends whose queues must exist: the configured ones, and those that a user may be a worker of."""
+        return self.configured.union(*(user.backends for user in self.users.values()))
 
     def weight_of(self, agent: str) -> float:
         """The weight of an agent in fair sharing: its tier's requests a minute ÷ 10; 1.0 without a tier."""

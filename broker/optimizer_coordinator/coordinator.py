@@ -39,7 +39,7 @@ class Coordinator:
             drain_s=config.waits.drain_s,
         )
         # Their call queues must exist even before a worker of theirs was ever started.
-        self._configured = sorted(config.configured)
+        self._served = sorted(config.served)
         self._stop = stop
         self._log = log
         self._snapshot = Snapshot(store, config)
@@ -51,7 +51,7 @@ class Coordinator:
         channel = await session.channel()
         calls = await session.channel(confirms=True)
         await channel.declare(shared_topology(self._names))
-        await channel.declare(backend_topology(self._names, self._configured))
+        await channel.declare(backend_topology(self._names, self._served))
         await self.watch.look()
         stage = Stage(self._parts, self._snapshot, session, channel, calls, self._log)
         tag = await channel.consume(self._names.requests, stage.deliver, prefetch=PREFETCH, on_cancel=session.lost.set)

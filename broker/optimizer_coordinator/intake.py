@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from optimizer_config.model import Config
 from optimizer_coordinator.routing import Router, View
+from optimizer_coordinator.senders import Senders
 from optimizer_coordinator.tasks import detect
 from optimizer_state.flights import Admission
 from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
@@ -12,7 +13,6 @@ from optimizer_wire.fingerprint import fingerprint, lone_fingerprint
 from optimizer_wire.messages import CANCEL_TYPE, REQUEST_TYPE, VERSION, Call, Hop, Request, Task, Waiter
 from optimizer_wire.topology import Names
 
-DEFAULT_TENANT = "default"
 # Every event of a request repeats its tags.
 MAX_TAGS_CHARS = 4_096
 
@@ -26,6 +26,7 @@ class Envelope:
     reply_to: str | None
     user: str | None
     received_ms: int
+    agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +51,23 @@ class Reception:
         self._config = config
         self._names = names
         self._router = router
+        self._senders = Senders(config)
 
     def may_reply(self, envelope: Envelope) -> bool:
         """Whether the reply address is one that this sender may name."""
+        if envelope.user is None and self._senders.must_be_known:
+            # It could be anybody's queue: what is said there would be taken for an answer.
+            return False
         prefix = self._names.reply_prefix(envelope.user)
         if not envelope.reply_to or not envelope.reply_to.startswith(prefix):
             return False
         # The queues of a user "a.b" begin with the prefix of a user "a": what follows must be an instance alone.
         instance = envelope.reply_to.removeprefix(prefix)
         return bool(instance) and not (envelope.user and "." in instance)
+
+    def named_agent(self, envelope: Envelope) -> str | None:
+        """The agent that a message says it comes from (`app_id`), if its sender may say so."""
+        return envelope.agent if envelope.agent and self._senders.may_speak(envelope.user, envelope.agent) else None
 
     def receive(self, envelope: Envelope) -> Intake:
         """Understand one message.
@@ -70,16 +79,14 @@ class Reception:
         request = decode(envelope.body, Request)
         if not envelope.reply_to:
             raise InvalidRequest("The request has no reply_to: there is nobody to answer.")
+        tenant = self._senders.tenant_of(envelope.user, request.agent)
         if not self.may_reply(envelope):
             raise AuthenticationError("The request's reply_to is not a reply queue of its sender.")
-        if self._config.tenants and envelope.user is None:
-            raise AuthenticationError(
-                "This deployment has tenants: the message must carry its RabbitMQ user (user_id)."
-            )
+        if envelope.agent is not None and envelope.agent != request.agent:
+            raise AuthenticationError("The message's app_id and the agent of its request are not the same.")
         self._check(request)
         task = request.task or detect(request.params).task
         self._router.check(request.model)
-        tenant = self._config.tenants.get(envelope.user or "", DEFAULT_TENANT)
         waiter = Waiter(
             id=request.id,
             reply_to=envelope.reply_to,
@@ -90,7 +97,7 @@ class Reception:
             since_ms=envelope.received_ms,
         )
         alone = request.cache.mode == "off"
-        name = lone_fingerprint(request, tenant) if alone else fingerprint(request, tenant, task)
+        name = lone_fingerprint(request, tenant, envelope.user) if alone else fingerprint(request, tenant, task)
         admission = Admission(name, waiter, may_read=request.cache.mode == "use")
         return Intake(request, task, admission, cancel=envelope.kind == CANCEL_TYPE)
 

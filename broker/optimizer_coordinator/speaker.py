@@ -95,7 +95,9 @@ class Speaker:
         )
         await self._outbox.tell(happened)
 
-    async def refuse(self, message: DeliveredMessage, reply_to: str | None, error: OptimizerError) -> None:
+    async def refuse(
+        self, message: DeliveredMessage, reply_to: str | None, agent: str | None, error: OptimizerError
+    ) -> None:
         """Tell the sender of a message that it could not be understood, if there is an address."""
         known = message.header.properties
         request_id = peek_id(message.body) or known.correlation_id or known.message_id or ""
@@ -105,7 +107,7 @@ class Speaker:
             events.ERROR,
             self._source,
             request_id=request_id or None,
-            agent=known.app_id,
+            agent=agent,
             error_code=error.code,
             message=error.message,
         )

@@ -225,7 +225,7 @@ class Stage:
         """Tell the sender, if there is one to tell, and keep the message among the dead letters."""
         REQUESTS.labels("refused").inc()
         reply_to = envelope.reply_to if self._reception.may_reply(envelope) else None
-        await self.speaker.refuse(message, reply_to, error)
+        await self.speaker.refuse(message, reply_to, self._reception.named_agent(envelope), error)
         await self._channel.reject(_tag(message))
 
     async def _ack(self, message: DeliveredMessage) -> None:
@@ -249,4 +249,5 @@ def _tag(message: DeliveredMessage) -> int:
 
 def _envelope(message: DeliveredMessage, now_ms: int) -> Envelope:
     properties = message.header.properties
-    return Envelope(message.body, properties.message_type, properties.reply_to, properties.user_id, now_ms)
+    user = properties.user_id or None
+    return Envelope(message.body, properties.message_type, properties.reply_to, user, now_ms, properties.app_id)

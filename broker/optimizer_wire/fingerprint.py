@@ -46,9 +46,12 @@ def fingerprint(request: Request, tenant: str, task: Task) -> str:
     return blake2b(_encoder.encode(meaning), digest_size=16).hexdigest()
 
 
-def lone_fingerprint(request: Request, tenant: str) -> str:
-    """The name of a request that shares nothing (`cache.mode = "off"`): resubmitted, it meets nobody but itself."""
-    meaning = ("alone", tenant, request.agent, request.id)
+def lone_fingerprint(request: Request, tenant: str, user: str | None) -> str:
+    """The name of a request that shares nothing (`cache.mode = "off"`): resubmitted, it meets nobody but itself.
+
+    `user` is its RabbitMQ user: another one who names the same agent and id is somebody else.
+    """
+    meaning = ("alone", tenant, user, request.agent, request.id)
     return blake2b(_encoder.encode(meaning), digest_size=16).hexdigest()
 
 

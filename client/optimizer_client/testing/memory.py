@@ -163,7 +163,7 @@ class InMemoryOptimizer:
     async def _serve(self, request: Request) -> Reply:
         mode = request.cache.mode
         if mode == "off":
-            name = lone_fingerprint(request, self._tenant)
+            name = lone_fingerprint(request, self._tenant, None)
         else:
             name = fingerprint(request, self._tenant, request.task or "general")
         if mode == "use" and (kept := self._cache.get(name)) is not None and kept[0] > time.monotonic():

@@ -7,7 +7,7 @@ import pytest
 
 from optimizer_config import ConfigError, load
 from optimizer_config.credentials import Secret
-from optimizer_config.model import ALIASES, RetrySettings
+from optimizer_config.model import ALIASES, RetrySettings, User
 
 
 @pytest.fixture
@@ -253,6 +253,19 @@ OF_THE_REST = {
     "[models]\nauto = ['cerebras']": "models.auto cannot be an alias: it lets the optimizer choose.",
     "[models]\n'a/b' = ['cerebras']": 'models."a/b" cannot be an alias: it reads as backend/model.',
     "[tenants]\na = ['u']\nb = ['u']": 'tenants.b names the user "u", who already belongs to a.',
+    "[tenants]\n'a/b' = ['u']": 'tenants."a/b" must consist of at most 64 letters, digits, ".", "_" and "-"',
+    "[tenants]\na = ['u']\n[users.u]\nrole = 'agent'": "tenants is not for a file with [users]",
+    "[users.u]": "users.u.role is missing; it is one of agent, coordinator, worker, observer.",
+    "[users.u]\nrole = 'agnet'": 'users.u.role must be one of "agent", "coordinator", "worker", "observer", got "agne',
+    "[users.u]\nrole = 'agent'\ntenant = 'a:b'": "users.u.tenant must consist of at most 64 letters",
+    "[users.u]\nrole = 'agent'\nagents = 'a'": "users.u.agents must be a list of text",
+    "[users.u]\nrole = 'agent'\nevents = ['#']": "users.u.events is not for the role agent; it is for an observer.",
+    "[users.u]\nrole = 'worker'": 'users.u.backends is missing; a worker needs it, for example backends = ["groq"].',
+    "[users.u]\nrole = 'worker'\nbackends = ['grok']": 'users.u.backends names the unknown backend "grok"; did you',
+    "[users.u]\nrole = 'coordinator'\ntenant = 'a'": "users.u.tenant is not for the role coordinator; it is for an",
+    "[users.u]\nrole = 'observer'\nevents = ['a b']": 'users.u.events must hold patterns like "optimizer.cache.*"',
+    "[users.u]\nrole = 'observer'\nagent = 'x'": "users.u.agent is not a known key",
+    "[users.'a\u00adb']\nrole = 'agent'": 'users."a\u00adb" must be printable text of at most 128 bytes.',
     "[cache]\nttl_s = { cod = 1 }": 'cache.ttl_s.cod is not a known key; did you mean "code"?',
     "[cache]\nttl_s = { code = -1 }": "cache.ttl_s.code must be a number of seconds of at least 0, got -1.",
     "[cache]\nttl_s = { code = 1e9 }": "cache.ttl_s.code must be at most 31622400 seconds",
@@ -347,3 +360,37 @@ def test_a_secret_does_not_show_itself():
     for copying in (pickle.dumps, copy.copy):
         with pytest.raises(TypeError):
             copying(secret)
+
+
+def test_users(written):
+    """Users have a role, and what goes with it: an agent speaks in its own name and hears nothing unless it is said."""
+    config = written(
+        """
+        [users.quality]
+        role = "agent"
+        [users."qa team"]
+        role = "agent"
+        tenant = "acme"
+        agents = ["qa-*", "tester"]
+        [users.hub]
+        role = "coordinator"
+        [users.lama]
+        role = "worker"
+        backends = ["llama.cpp", "groq"]
+        [users.board]
+        role = "observer"
+        [users.cache-board]
+        role = "observer"
+        events = ["optimizer.cache.*"]
+        """
+    )
+
+    assert config.users == {
+        "quality": User("agent", "default", ("quality",)),
+        "qa team": User("agent", "acme", ("qa-*", "tester")),
+        "hub": User("coordinator"),
+        "lama": User("worker", backends=("llamacpp", "groq")),
+        "board": User("observer", events=("optimizer.*",)),
+        "cache-board": User("observer", events=("optimizer.cache.*",)),
+    }
+    assert (config.configured, config.served) == (frozenset(), {"llamacpp", "groq"})

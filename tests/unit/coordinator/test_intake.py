@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import strategies
 
-from optimizer_config.model import Backend, CacheSettings, Config
+from optimizer_config.model import Backend, CacheSettings, Config, User
 from optimizer_coordinator.intake import MAX_TAGS_CHARS, Envelope, Reception
 from optimizer_coordinator.routing import Router, Shut, View
 from optimizer_wire.codec import encode
@@ -34,8 +34,10 @@ def request(params=None, **fields):
     )
 
 
-def envelope(sent=None, *, body=None, kind=REQUEST_TYPE, reply_to="o.replies.anna.1", user="anna", now_ms=1_000):
-    return Envelope(encode(sent or request()) if body is None else body, kind, reply_to, user, now_ms)
+def envelope(
+    sent=None, *, body=None, kind=REQUEST_TYPE, reply_to="o.replies.anna.1", user="anna", now_ms=1_000, agent=None
+):
+    return Envelope(encode(sent or request()) if body is None else body, kind, reply_to, user, now_ms, agent)
 
 
 def receive(sent=None, **properties):
@@ -72,6 +74,99 @@ def test_with_tenants_the_user_must_be_vouched_for():
         receive(user=None, reply_to="o.replies.anna.1")
 
 
+def test_without_a_user_nobody_is_answered():
+    """Where there are tenants, a message without a user is not answered: it could name anybody's reply queue."""
+    assert not RECEPTION.may_reply(envelope(user=None, reply_to="o.replies.anna.1"))
+    assert RECEPTION.may_reply(envelope(user="anna", reply_to="o.replies.anna.1"))
+
+
+USERS = msgspec.structs.replace(
+    CONFIG,
+    tenants={},
+    users={
+        "anna": User("agent", "blue", ("quality", "qa-*")),
+        "a.b": User("agent", "red", ("a.b",)),
+        "groq": User("worker", backends=("b",)),
+        "board": User("observer", events=("optimizer.*",)),
+    },
+)
+GUARDED = Reception(USERS, Names("o"), Router(USERS))
+
+
+@pytest.mark.parametrize(
+    ("user", "agent", "tenant"),
+    [("anna", "quality", "blue"), ("anna", "qa-", "blue"), ("anna", "qa-7.x", "blue"), ("a.b", "a.b", "red")],
+)
+def test_agents_of_a_user(user, agent, tenant):
+    """With users, an agent asks in the names that its user may use, and belongs to the tenant of its user."""
+    intake = GUARDED.receive(envelope(request(agent=agent), user=user, reply_to=f"o.replies.{user}.1", agent=agent))
+
+    assert (intake.waiter.agent, intake.waiter.tenant) == (agent, tenant)
+
+
+@pytest.mark.parametrize(
+    ("user", "agent", "words"),
+    [
+        ("anna", "quality2", "may not ask in the name of the agent 'quality2'"),
+        ("anna", "Quality", "may not ask"),
+        ("anna", "xqa-1", "may not ask"),
+        ("anna", "anna", "may not ask"),
+        ("a.b", "aXb", "may not ask"),
+        ("a", "a.b", "is no agent of this deployment"),
+        ("groq", "quality", "is no agent of this deployment"),
+        ("board", "quality", "is no agent of this deployment"),
+        ("guest", "quality", "is no agent of this deployment"),
+        (None, "quality", "must carry its RabbitMQ user"),
+    ],
+)
+def test_forged_agents(user, agent, words):
+    """A name that is not one of its user's, and a user that is no agent, is refused; so is a message without a user."""
+    with pytest.raises(AuthenticationError, match=words):
+        GUARDED.receive(envelope(request(agent=agent), user=user, reply_to=f"o.replies.{user}.1"))
+
+
+def test_forged_app_id():
+    """What a message says of its agent outside its body must be the same, and is told on only if it may be said."""
+    with pytest.raises(AuthenticationError, match="app_id"):
+        GUARDED.receive(envelope(request(agent="quality"), agent="qa-1"))
+
+    assert GUARDED.named_agent(envelope(agent="qa-1")) == "qa-1"
+    assert GUARDED.named_agent(envelope(agent="boss")) is None
+    assert GUARDED.named_agent(envelope(user=None, agent="quality")) is None
+    assert GUARDED.named_agent(envelope(user="groq", agent="quality")) is None
+
+
+@pytest.mark.parametrize(
+    ("user", "reply_to"),
+    [
+        ("anna", "o.replies.a.b.1"),
+        ("anna", "o.replies.anna.1.2"),
+        ("anna", "o.replies.anna."),
+        ("anna", "o.replies.anna"),
+        ("anna", "o.replies.*.1"),
+        ("anna", "o.replies.#"),
+        ("anna", "o.replies.annabel.1"),
+        ("anna", "O.replies.anna.1"),
+        ("anna", "o.requests"),
+        ("anna", "o.calls.b.batch"),
+        ("anna", "o.dead"),
+        ("anna", "amq.rabbitmq.reply-to"),
+        ("anna", "o.replies.boss.1\0o.replies.anna.1"),
+        ("a", "o.replies.a.b.1"),
+        ("a.b", "o.replies.a.b"),
+    ],
+)
+def test_crafted_reply_addresses(user, reply_to):
+    """Nothing but a reply queue of the sender's own user is answered, however the address is written."""
+    config = msgspec.structs.replace(USERS, users={**USERS.users, "a": User("agent", "green", ("quality",))})
+    reception = Reception(config, Names("o"), Router(config))
+    sent = envelope(request(agent="a.b" if user == "a.b" else "quality"), user=user, reply_to=reply_to)
+
+    assert not reception.may_reply(sent)
+    with pytest.raises(AuthenticationError, match="reply_to is not a reply queue of its sender"):
+        reception.receive(sent)
+
+
 def test_task_of_the_sender_wins():
     """The task that the sender tells is taken over the one that would be detected."""
     assert receive(request(task="code")).task == "code"
@@ -91,7 +186,7 @@ def test_cache_modes(mode, may_read, alone):
     intake = receive(request(cache=CachePolicy(mode)))
 
     assert intake.admission.may_read is may_read
-    assert (intake.admission.fingerprint == lone_fingerprint(intake.request, "blue")) is alone
+    assert (intake.admission.fingerprint == lone_fingerprint(intake.request, "blue", "anna")) is alone
 
 
 @pytest.mark.parametrize(
@@ -118,10 +213,12 @@ def test_cache_modes(mode, may_read, alone):
 )
 def test_reply_address(user, reply_to, may):
     """A reply goes to a reply queue of the user that the broker vouches for, and never to any other kind of queue."""
-    assert RECEPTION.may_reply(envelope(reply_to=reply_to, user=user)) is may
+    open_to_all = msgspec.structs.replace(CONFIG, tenants={})
+    reception = Reception(CONFIG if user else open_to_all, Names("o"), Router(CONFIG))
+    assert reception.may_reply(envelope(reply_to=reply_to, user=user)) is may
     if not may:
         with pytest.raises(AuthenticationError, match="reply_to"):
-            receive(reply_to=reply_to, user=user)
+            reception.receive(envelope(reply_to=reply_to, user=user))
 
 
 @pytest.mark.parametrize("reply_to", [None, ""])

@@ -203,17 +203,25 @@ def test_names_do_not_run_into_each_other():
     assert name(cache=CachePolicy(namespace="chat")) != name(
         cache=CachePolicy(namespace=""), op="chat", model="chatauto"
     )
-    ids = lone_fingerprint(Request(1, "ab", "c", {}), "t"), lone_fingerprint(Request(1, "b", "ca", {}), "t")
+    ids = (
+        lone_fingerprint(Request(1, "ab", "c", {}), "t", "u"),
+        lone_fingerprint(Request(1, "b", "ca", {}), "t", "u"),
+    )
     assert ids[0] != ids[1]
 
 
-@settings(max_examples=200, deadline=None)
-@given(crafty.filter(bool), crafty.filter(bool), crafty, crafty.filter(bool), crafty.filter(bool), crafty)
-def test_lone_requests_meet_nobody(id_one, agent_one, tenant_one, id_other, agent_other, tenant_other):
-    """With the cache off a request shares its name with its own resubmissions only."""
-    assume((id_one, agent_one, tenant_one) != (id_other, agent_other, tenant_other))
-    one, other = Request(1, id_one, agent_one, {"x": 1}), Request(1, id_other, agent_other, {"x": 1})
+senders = st.tuples(crafty.filter(bool), crafty.filter(bool), crafty, st.none() | crafty)
 
-    assert lone_fingerprint(one, tenant_one) != lone_fingerprint(other, tenant_other)
-    assert lone_fingerprint(one, tenant_one) == lone_fingerprint(msgspec.structs.replace(one, timeout_ms=7), tenant_one)
-    assert lone_fingerprint(one, tenant_one) != fingerprint(one, tenant_one, "general")
+
+@settings(max_examples=200, deadline=None)
+@given(senders, senders)
+def test_lone_requests_meet_nobody(one, other):
+    """With the cache off a request shares its name with its own resubmissions only, not with another user's same id."""
+    assume(one != other)
+    (id_one, agent_one, *from_one), (id_other, agent_other, *from_other) = one, other
+    first, second = Request(1, id_one, agent_one, {"x": 1}), Request(1, id_other, agent_other, {"x": 1})
+    again = msgspec.structs.replace(first, timeout_ms=7)
+
+    assert lone_fingerprint(first, *from_one) != lone_fingerprint(second, *from_other)
+    assert lone_fingerprint(first, *from_one) == lone_fingerprint(again, *from_one)
+    assert lone_fingerprint(first, *from_one) != fingerprint(first, from_one[0], "general")
