@@ -122,6 +122,12 @@ class Completed:
     waiters: tuple[Waiter, ...] = ()
 
 
+def _name(waiter: Waiter) -> str:
+    """How a request is named in its flight: ids are chosen by those who ask, and another user's is another request."""
+    user, _, _ = waiter.reply_to.rpartition(".")
+    return f"{waiter.id}\t{user}"
+
+
 def _admitted(reply: list[Any]) -> Admitted:
     match reply[0]:
         case b"hit":
@@ -153,7 +159,7 @@ class Flights:
     def _admit_step(self, admission: Admission) -> Step:
         waiter = admission.waiter
         arguments = (
-            waiter.id,
+            _name(waiter),
             int(admission.may_read),
             waiter.deadline_ms,
             waiter.priority.rank,
@@ -165,7 +171,7 @@ class Flights:
 
     def gate_step(self, admission: Admission, flight: int, *, enter: bool) -> Step:
         """Ask whether a request at the gate is still wanted there; with `enter`, to be the one who publishes."""
-        return Step("gate", self._key(admission.fingerprint), (flight, admission.waiter.id, int(enter)))
+        return Step("gate", self._key(admission.fingerprint), (flight, _name(admission.waiter), int(enter)))
 
     @staticmethod
     def gate_verdict(reply: list[Any]) -> GateVerdict:
@@ -188,7 +194,7 @@ class Flights:
             LEASE_MS,
             int(call.may_read),
             int(redelivered),
-            waiter.id,
+            _name(waiter),
             waiter.deadline_ms,
             waiter.priority.rank,
             _encoder.encode(waiter),
@@ -230,7 +236,7 @@ class Flights:
             _encoder.encode(answer),
             store_ttl_ms,
             KEEP_MS,
-            call.waiter.id,
+            _name(call.waiter),
             _encoder.encode(call.waiter),
         )
         reply = await self._run("complete", call.fingerprint, arguments)
@@ -248,16 +254,16 @@ class Flights:
 
     async def cancel(self, fingerprint: str, waiter: Waiter) -> None:
         """Take a request out of its flight, and keep late copies of it from joining again."""
-        await self._run("cancel", fingerprint, (waiter.id, _encoder.encode(waiter), KEEP_MS, "cancelled"))
+        await self._run("cancel", fingerprint, (_name(waiter), _encoder.encode(waiter), KEEP_MS, "cancelled"))
 
     async def leave(self, fingerprint: str, waiter: Waiter) -> int:
         """Take a request that was refused out of its flight; returns how many still wait. It may ask again."""
-        reply = await self._run("cancel", fingerprint, (waiter.id, _encoder.encode(waiter), KEEP_MS, ""))
+        reply = await self._run("cancel", fingerprint, (_name(waiter), _encoder.encode(waiter), KEEP_MS, ""))
         return int(reply[1])
 
     async def withdraw(self, fingerprint: str, waiter: Waiter) -> int | None:
         """Take a request out of its flight unless its call has begun (None); returns how many others wait there."""
-        reply = await self._run("withdraw", fingerprint, (waiter.id, _encoder.encode(waiter), KEEP_MS))
+        reply = await self._run("withdraw", fingerprint, (_name(waiter), _encoder.encode(waiter), KEEP_MS))
         return int(reply[1]) if reply[0] == b"withdrawn" else None
 
     async def sweep(self) -> int:

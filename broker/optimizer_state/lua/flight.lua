@@ -2,11 +2,12 @@
 --
 --   :answer        the stored answer, with the time to live of the cache policy
 --   :flight        hash: f flight, n dispatch number, o owner, l lease until, d latest deadline, p best priority,
---                  r owner that released the last dispatch, w:<id>\n<reply queue> one waiter each,
+--                  r owner that released the last dispatch, w:<name>\n<reply queue> one waiter each,
 --                  q 1 while the one that leads waits at the gate, then the id of the one that was let through
 --   :done:<f>      the flight after its end: the same hash with its outcome in `blob`, kept for a while
---   :id:<id>       the flight that a request belongs to, or why it no longer waits ("cancelled", "expired")
+--   :id:<name>     the flight that a request belongs to, or why it no longer waits ("cancelled", "expired")
 --
+-- A request is named "<id>\t<its user's reply queues>": nobody can speak of another user's by choosing its id.
 -- Times are Unix milliseconds of this server.
 local base = KEYS[1]
 local ANSWER, FLIGHT = base .. ':answer', base .. ':flight'
