@@ -14,10 +14,10 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := off
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo services programs test test-all model test-model check bench fmt lock clean
+.PHONY: help install demo services programs test test-all test-faults model test-model check bench fmt lock clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(LOCKS) ## Make .venv with the locked versions and the project itself.
 
@@ -36,6 +36,9 @@ test: programs ## Run the tests that take seconds.
 
 test-all: programs ## Run all tests, those that take minutes too.
 	@$(BIN)/python -m pytest -m "not real_model" $(ARGS)
+
+test-faults: programs ## Run every row of the fault table, minutes long ones too (under 40 minutes).
+	@$(BIN)/python -m pytest -m "not real_model" tests/faults $(ARGS)
 
 model: install ## Fetch a small language model that runs on the CPU, for `make test-model` (110 MB).
 	@sh tests/support/get_model.sh .run/model

@@ -6,11 +6,13 @@
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.support.leftovers import AmqpCleanup, delete_entities, delete_keys
 from tests.support.servers import PrivateRabbitMQ, PrivateRedis
 from tests.support.services import amqp_service, missing, redis_service
+from tests.support.stack import Stack
 
 from optimizer_ops.services.probe import amqp_problem
 from optimizer_wire.topology import Names
@@ -76,3 +78,14 @@ def private_redis() -> Iterator[PrivateRedis]:
         missing("redis-server", "PATH")
     with PrivateRedis() as server:
         yield server
+
+
+@pytest.fixture
+def stack(tmp_path: Path, amqp_url: str, redis_url: str, prefix: str, amqp_cleanup: AmqpCleanup) -> Iterator[Stack]:
+    """Simulated backends, coordinators and workers of one test; ended with it."""
+    deployment = Stack(tmp_path, amqp_url, redis_url, prefix)
+    try:
+        yield deployment
+    finally:
+        deployment.close()
+        amqp_cleanup.backends(*deployment.backends)

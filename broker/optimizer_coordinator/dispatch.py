@@ -5,6 +5,7 @@ from typing import Literal
 from optimizer_coordinator.intake import Intake, Reception
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
+from optimizer_service.crash_points import crash_point
 from optimizer_service.outbox import publish_call
 from optimizer_state.flights import Answer, Flights
 from optimizer_state.store import RedisAway
@@ -47,6 +48,7 @@ class Dispatcher:
             # Before it is sent: those that are routed meanwhile are to know of it.
             self._snapshot.sent_to(route[0].backend)
             await self._publish(intake, route, flight, number)
+            crash_point("coordinator.after_publish")
         except Unconfirmed:
             self._session.lost.set()
             return "lost"

@@ -1,12 +1,15 @@
 """The coordinator as a process: from its configuration to its exit code."""
 
 import asyncio
+import os
 from contextlib import suppress
 
 from optimizer_config.credentials import Secret
+from optimizer_config.errors import ConfigError
 from optimizer_config.model import Config
 from optimizer_coordinator.coordinator import Coordinator
 from optimizer_coordinator.snapshot import REFRESH_S
+from optimizer_service.crash_points import arm
 from optimizer_service.health import AdminRefused, AdminServer, Readiness
 from optimizer_service.lifetime import EXIT_CONFIG, every, keep_session, stop_on_signals, what_to_do
 from optimizer_service.logs import logger, tell_redis
@@ -24,6 +27,13 @@ async def serve(
     """Run a coordinator until it is asked to stop; returns the exit code."""
     instance = new_id()[-12:]
     log = logger("coordinator").bind(instance=instance)
+    try:
+        armed = arm(os.environ)
+    except ConfigError as error:
+        log.error("cannot start", reason=str(error))
+        return EXIT_CONFIG
+    if armed:
+        log.warning("this process will kill itself", at=armed)
     stop = stop_on_signals()
     store = Store(
         config.redis_url,

@@ -29,6 +29,7 @@ from optimizer_coordinator.metrics import ADMISSION, BATCH, REDIS_UP, REQUESTS
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
 from optimizer_coordinator.turns import TurnBarrier
+from optimizer_service.crash_points import crash_point
 from optimizer_service.logs import Logger
 from optimizer_service.outbox import Outbox
 from optimizer_state.flights import Admitted, Flights, Gone, Hit, Join, Known, Lead
@@ -129,6 +130,7 @@ class Stage:
     async def _handle(self, batch: Sequence[DeliveredMessage]) -> None:
         started = time.perf_counter()
         taken: list[tuple[DeliveredMessage, Intake]] = []
+        crash_point("coordinator.after_receive")
         for message in batch:
             envelope = _envelope(message, self._clock.now_ms())
             try:
@@ -142,6 +144,7 @@ class Stage:
                 taken.append((message, self._gate.mark(intake)))
         if taken:
             admitted = await self._admit([intake for _, intake in taken])
+            crash_point("coordinator.after_admit")
             BATCH.observe(len(taken))
             ADMISSION.observe(time.perf_counter() - started)
             for (message, intake), decision in zip(taken, admitted, strict=True):
@@ -162,11 +165,13 @@ class Stage:
             case Hit(answer):
                 REQUESTS.labels("hit").inc()
                 await self.speaker.hit(intake, answer)
+                crash_point("coordinator.after_reply")
                 self._pass_by(intake)
                 await self._ack(message)
             case Known(answer):
                 REQUESTS.labels("known").inc()
                 await self.speaker.answer(answer, (intake.waiter,))
+                crash_point("coordinator.after_reply")
                 self._pass_by(intake)
                 await self._ack(message)
             case Gone(why):
@@ -230,6 +235,7 @@ class Stage:
 
     async def _ack(self, message: DeliveredMessage) -> None:
         await self._channel.ack(_tag(message))
+        crash_point("coordinator.after_ack")
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 import redis
+from tests.lab.proxy import TcpProxy
 from tests.support.fleet import clients, echo
 from tests.support.stack import Stack, wait_until
-from tests.support.tcp_proxy import TcpProxy
 
 from optimizer_client import Cancelled, DeadlineExceeded
 from optimizer_ops.services.urls import parse
@@ -32,11 +32,11 @@ async def test_connection_lost_before_a_repetition(stack: Stack):
             (client,) = await clients(stack, pool, 1)
             first = asyncio.ensure_future(client.chat("first", timeout=40))
             await asyncio.to_thread(wait_until, sim.calls, "the first call")
-            proxy.swallow(on=True)
-            proxy.cut()
+            proxy.swallow()
+            proxy.reset()
             await asyncio.sleep(2.5)
-            proxy.swallow(on=False)
-            proxy.cut()
+            proxy.heal()
+            proxy.reset()
 
             other = await client.chat("other", timeout=12)
 

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import pika
 import pytest
+from tests.lab.proxy import TcpProxy
 from tests.support.servers import PrivateRedis
 from tests.support.stack import Running, Stack, wait_until
 from tests.support.tap import shared_stack
-from tests.support.tcp_proxy import TcpProxy
 
 from optimizer_client import AsyncOptimizer
 from optimizer_ops.services.processes import free_port

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pika
 import pytest
+from tests.lab.proxy import TcpProxy
 from tests.support.fake_optimizer import FakeOptimizer, declare
-from tests.support.tcp_proxy import TcpProxy
 
 from optimizer_client import (
     AsyncOptimizer,
@@ -206,7 +206,7 @@ async def test_what_was_sent_is_sent_again_when_the_connection_is_cut(proxied, p
     asked = asyncio.ensure_future(proxied.chat("second chance", request_id="mine", timeout=30))
     await until(lambda: fake.seen)
 
-    await asyncio.to_thread(proxy.cut)
+    await asyncio.to_thread(proxy.reset)
 
     assert (await asyncio.wait_for(asked, SOON_S)).text == "re: second chance"
     assert [seen.request.id for seen in fake.seen] == ["mine"] * 2
@@ -217,7 +217,7 @@ async def test_a_reply_that_came_while_the_connection_was_gone_is_not_lost(proxi
     asked = asyncio.ensure_future(proxied.chat_many([f"hold {number}" for number in range(50)], timeout=30))
     await until(lambda: len(fake.seen) >= 50)
 
-    await asyncio.to_thread(proxy.cut)
+    await asyncio.to_thread(proxy.reset)
     fake.release.set()
 
     assert [reply.text for reply in await asyncio.wait_for(asked, SOON_S)] == [f"re: hold {n}" for n in range(50)]

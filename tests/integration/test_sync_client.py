@@ -8,8 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pika
 import pytest
+from tests.lab.proxy import TcpProxy
 from tests.support.fake_optimizer import FakeOptimizer, declare
-from tests.support.tcp_proxy import TcpProxy
 
 from optimizer_client import (
     AuthenticationError,
@@ -404,7 +404,7 @@ def test_what_was_sent_is_sent_again_when_the_connection_is_cut(proxied, proxy, 
     future = proxied.chat_future("second chance", request_id="mine", timeout=30)
     until(lambda: fake.seen)
 
-    proxy.cut()
+    proxy.reset()
 
     assert future.result(SOON_S).text == "re: second chance"
     assert [seen.request.id for seen in fake.seen] == ["mine"] * 2
@@ -416,7 +416,7 @@ def test_a_reply_that_came_while_the_connection_was_gone_is_not_lost(proxied, pr
     futures = [proxied.chat_future(f"hold {number}", timeout=30) for number in range(50)]
     until(lambda: len(fake.seen) >= 50)
 
-    proxy.cut()
+    proxy.reset()
     fake.release.set()
 
     assert [future.result(SOON_S).text for future in futures] == [f"re: hold {number}" for number in range(50)]
@@ -429,7 +429,7 @@ def test_cutting_again_and_again_loses_nothing(proxied, proxy):
 
     def cut():
         while not stop.wait(0.15):
-            proxy.cut()
+            proxy.reset()
 
     cutter = threading.Thread(target=cut)
     cutter.start()
@@ -445,11 +445,11 @@ def test_a_connection_on_which_nothing_arrives_any_more_is_replaced(proxied, pro
     """If RabbitMQ confirms nothing, the client does not wait for heartbeats: it connects again."""
     monkeypatch.setattr("optimizer_client.link.CONFIRM_WITHIN_S", 0.5)
     proxied.chat("before")
-    proxy.swallow(on=True)
+    proxy.swallow()
 
     future = proxied.chat_future("lost", timeout=4)
     until(lambda: not proxied.connected)
-    proxy.swallow(on=False)
+    proxy.heal()
 
     assert future.result(SOON_S).text == "re: lost"
 

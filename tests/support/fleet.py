@@ -1,12 +1,14 @@
 """Agents for tests: connected clients, and work for them whose answers can be checked."""
 
 import asyncio
-import hashlib
 from contextlib import AsyncExitStack
 
+from tests.lab.history import echo
 from tests.support.stack import Stack
 
 from optimizer_client import AsyncOptimizer
+
+__all__ = ["clients", "echo", "load"]
 
 
 async def clients(stack: Stack, pool: AsyncExitStack, count: int, **more: float) -> list[AsyncOptimizer]:
@@ -19,11 +21,6 @@ async def clients(stack: Stack, pool: AsyncExitStack, count: int, **more: float)
         while not client.connected:
             await asyncio.sleep(0.01)
     return made
-
-
-def echo(prompt: str) -> str:
-    """How the simulator begins its answer to a prompt."""
-    return "echo:" + hashlib.sha256(prompt.encode()).hexdigest()[:16]
 
 
 async def load(client: AsyncOptimizer, count: int, name: str, pause_s: float = 0.02) -> int:

@@ -1,58 +1,38 @@
 """Agents that note what became of every request, to be held against the request logs of the backends."""
 
 import asyncio
-import json
 import math
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.fleet import echo
+from tests.lab.history import ANSWERED, History, Note
 from tests.support.judge import Call
 
 from optimizer_client import AsyncOptimizer, OptimizerError
 
-PENDING = "pending"
-ANSWERED = "answered"
+CANCELLED = "cancelled"
 
-
-@dataclass
-class Note:
-    """One request: who asked what and when, and how it ended. Times are CLOCK_MONOTONIC, as `mono` in request logs."""
-
-    agent: str
-    prompt: str
-    timeout_s: float
-    priority: str = "standard"
-    asked: float = field(default_factory=time.monotonic)
-    ended: float = math.inf
-    outcome: str = PENDING
-    backend: str | None = None
-    message: str = ""
-
-    @property
-    def question(self) -> str:
-        """How a request log names it."""
-        return echo(self.prompt).removeprefix("echo:")
-
-    @property
-    def left_s(self) -> float:
-        """How long before its deadline it ended."""
-        return self.asked + self.timeout_s - self.ended
+__all__ = ["ANSWERED", "CANCELLED", "Note", "Notebook", "percentile", "waits"]
 
 
 class Notebook:
     """Asks, and keeps a note of each request."""
 
-    def __init__(self) -> None:
-        self.notes: list[Note] = []
+    def __init__(self, history: History | None = None) -> None:
+        self.history = history or History()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def notes(self) -> list[Note]:
+        """What was asked so far."""
+        return self.history.notes
 
     def ask(self, client: AsyncOptimizer, prompt: str, timeout_s: float, **options: Any) -> asyncio.Task[None]:
         """Ask without waiting for the answer. A wrong answer is noted as `wrong`, an error by its code."""
         note = Note(client.agent, prompt, timeout_s, options.get("priority", "standard"))
+        note.id = options.setdefault("request_id", note.id)
+        note.cache = options.get("cache", note.cache)
         self.notes.append(note)
         task = asyncio.ensure_future(self._asked(client, note, options))
         self._tasks.add(task)
@@ -62,15 +42,12 @@ class Notebook:
         try:
             reply = await client.chat(note.prompt, timeout=note.timeout_s, **options)
         except OptimizerError as error:
-            note.outcome, note.message = error.code, str(error)
+            note.failed(error.code, str(error))
         except asyncio.CancelledError:
-            note.outcome = "cancelled"
+            note.failed(CANCELLED)
             raise
         else:
-            note.outcome = ANSWERED if reply.text.startswith(echo(note.prompt)) else "wrong"
-            note.backend = reply.backend
-        finally:
-            note.ended = time.monotonic()
+            note.answered(reply.text, reply.backend)
 
     async def all(self) -> None:
         """Wait until every request has ended."""
@@ -84,11 +61,11 @@ class Notebook:
 
     def save(self, path: Path) -> None:
         """Write the notes to a file, for whoever looks into a failure."""
-        path.write_text("".join(json.dumps(asdict(note)) + "\n" for note in self.notes))
+        self.history.save(path)
 
     def count(self, outcome: str) -> int:
         """How many requests ended so."""
-        return sum(note.outcome == outcome for note in self.notes)
+        return self.history.count(outcome)
 
 
 def waits(notes: Iterable[Note], calls: Iterable[Call]) -> list[float]:

@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import msgspec
 
+from optimizer_service.crash_points import crash_point
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Answer, Completed, Flights
 from optimizer_state.store import RedisAway
@@ -28,13 +29,17 @@ class Ending:
         answer = answer_of(job, finding, self._clock.now_ms())
         ttl_ms = job.call.store_ttl_ms if finding.result.complete else 0
         ended = await self._complete(job, answer, ttl_ms, fly=fly)
+        crash_point("worker.after_store")
         # An owner that lost its lease still answers the one waiter it knows.
         waiters = ended.waiters if ended.mine else (job.call.waiter,)
         await self._desk.outbox.answer(answer, waiters)
+        crash_point("worker.after_reply")
         await self._reporter.finished(
             self._desk.outbox, job, finding, waiters=len(waiters), now_ms=self._clock.now_ms()
         )
+        crash_point("worker.after_event")
         await self._desk.ack(job)
+        crash_point("worker.after_ack")
 
     async def failed(self, job: Job, error: OptimizerError, *, fly: bool, finding: Finding | None = None) -> None:
         """End the job with an error: its waiters are told."""

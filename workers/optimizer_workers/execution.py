@@ -18,6 +18,7 @@ from contextlib import suppress
 import msgspec
 
 from optimizer_backends.result import CallResult
+from optimizer_service.crash_points import crash_point
 from optimizer_state.budget import Grant
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Begun, Flights
@@ -61,12 +62,14 @@ class Execution:
 
     async def run(self, job: Job, grant: Grant) -> None:
         """Make a job's call, unless there is nothing to call any more. The grant is settled in every case."""
+        crash_point("worker.after_reserve")
         begun = await self._begin(job)
         if begun is not None and begun.verdict != "run":
             await self._upstream.refund(grant)
             await self._not_run(job, begun)
             return
         WAIT_SECONDS.labels(self._upstream.backend.name).observe(self._waited_s(job))
+        crash_point("worker.after_begin")
         await self._call(job, grant, fly=begun is not None)
 
     async def look(self, job: Job) -> None:
@@ -202,9 +205,11 @@ class Execution:
         number = await self._release(job, keep=False) if fly else job.call.number
         if number is None:
             return
+        crash_point("worker.after_release")
         # If none of them takes it after all, it comes back to this backend.
         for station in (*elsewhere, job.call.hop):
             if await self._desk.send(job, number, station):
+                crash_point("worker.after_forward")
                 await self._reporter.retrying(self._desk.outbox, job, finding, 0.0, job.call.route[station].backend)
                 await self._desk.ack(job)
                 return

@@ -8,6 +8,7 @@ from optimizer_backends.prices import Prices
 from optimizer_config.credentials import Secret, api_key
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend, Config
+from optimizer_service.crash_points import arm
 from optimizer_service.health import AdminRefused, AdminServer, Readiness
 from optimizer_service.lifetime import EXIT_CONFIG, keep_session, stop_on_signals, what_to_do
 from optimizer_service.logs import logger, tell_redis
@@ -40,10 +41,13 @@ async def serve(
     instance = new_id()[-12:]
     log = logger("worker").bind(instance=instance, backend=backend.name)
     try:
+        armed = arm(os.environ)
         secret, prices = _key(backend), Prices(config.prices_file)
     except ConfigError as error:
         log.error("cannot start", reason=str(error))
         return EXIT_CONFIG
+    if armed:
+        log.warning("this process will kill itself", at=armed)
     if unpriced := money_without_price(backend, config):
         log.warning("a limit in money counts nothing", reason=unpriced)
     if backend.prices:

@@ -13,6 +13,7 @@ from optimizer_backends.prices import Prices
 from optimizer_backends.result import CallResult
 from optimizer_config.amounts import Amounts
 from optimizer_config.model import Backend
+from optimizer_service.crash_points import crash_point
 from optimizer_state.budget import BreakerChange, Grant, Settled
 from optimizer_state.flights import RENEW_S, Answer, Flights
 from optimizer_state.store import RedisAway
@@ -106,7 +107,10 @@ class Upstream:
         if result is None:
             gone = CallResult(outcome=Outcome.cancelled, message="Nobody waits for the answer any more.")
             return Finding(gone, None, None, call_ms, abandoned=True)
-        return await self._ended(job, grant, result, call_ms, fair=self._fair(timeout_s))
+        crash_point("worker.after_call")
+        finding = await self._ended(job, grant, result, call_ms, fair=self._fair(timeout_s))
+        crash_point("worker.after_settle")
+        return finding
 
     async def refund(self, grant: Grant) -> None:
         """Give a reservation back that was not used."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from optimizer_service.crash_points import crash_point
 from optimizer_service.lifetime import every, first_of
 from optimizer_service.logs import Logger
 from optimizer_state.budget import Budget
@@ -177,6 +178,7 @@ class Worker:
     # ── taking calls ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _take(self, job: Job) -> None:
+        crash_point("worker.after_receive")
         job.chars = request_chars(job.call.params)
         self._parts.allowance.estimate(job)
         self._pump.take(job)

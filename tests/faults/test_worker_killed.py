@@ -1,0 +1,49 @@
+"""Row 1: a worker dies by kill -9, at every step of a call."""
+
+import asyncio
+import time
+
+import pytest
+from tests.lab.laboratory import Laboratory
+
+from optimizer_service.crash_points import POINTS
+
+STEPS = [
+    point
+    for point in POINTS
+    if point.startswith("worker.") and point not in {"worker.after_release", "worker.after_forward"}
+]
+AT_ONCE = "worker.after_store"
+
+
+async def killed_at(lab: Laboratory, point: str, at_once: int = 4) -> None:
+    """A worker kills itself at a point while identical and different requests are in flight; another one is there."""
+    lab.simulate("alpha", {"latency": {"base_s": 0.3}}, limits={"concurrency": at_once})
+    await lab.start(workers=1)
+    since = time.monotonic()
+    victim = lab.stack.worker("alpha", OPTIMIZER_CRASH_AT=point)
+    await lab.ready(victim)
+    clients = await lab.clients(3)
+    for client in clients:
+        lab.ask(client, "the same", 60)
+        for i in range(3):
+            lab.ask(client, f"{client.agent} {i}", 60)
+    await lab.kills.own_death(victim, since)
+    await asyncio.wait_for(lab.all(), 60)
+    await lab.verify(service_s=0.3)
+
+
+@pytest.mark.fault(1)
+async def test_killed_after_the_answer_was_stored(lab: Laboratory):
+    """A worker that dies with an answer stored and nobody told: all are answered, with one call for each question."""
+    await killed_at(lab, AT_ONCE, at_once=1)
+    calls = lab.calls()
+    assert len(calls) == len({call.question for call in calls}) == 10
+
+
+@pytest.mark.slow
+@pytest.mark.fault(1)
+@pytest.mark.parametrize("point", STEPS)
+async def test_killed_at_any_step(lab: Laboratory, point: str):
+    """A worker that dies at a step of a call loses nothing, and costs each question at most one further call."""
+    await killed_at(lab, point)
