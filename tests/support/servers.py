@@ -1,16 +1,18 @@
 """Servers of a test's own, to be stopped, killed, frozen and started again: `PrivateRabbitMQ` and `PrivateRedis`.
 
 They are the product's own launchers (`optimizer_ops.services`) in a folder of their own, on ports that stay the same
-over restarts. Every call blocks until its effect is there; from an async test: `await asyncio.to_thread(server.kill)`.
+over restarts; with OPTIMIZER_TEST_SERVERS newer versions from another folder (`newer.py`). Every call blocks until its
+effect is there; from an async test: `await asyncio.to_thread(server.kill)`.
 """
 
 import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
+
+from tests.support import newer
 
 from optimizer_ops.services import rabbitmq, redis_server
 from optimizer_ops.services.processes import ServerProcess, free_port, port_is_free, wait_until
@@ -128,28 +130,32 @@ class PrivateRedis(_PrivateServer):
     """A Redis of the test's own, with an append-only file."""
 
     def __init__(self, port: int | None = None) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="optimizer-redis-"))
-        super().__init__(folder, RedisInstance.like("redis://127.0.0.1/0", folder, port or free_port()))
+        folder = newer.own_folder("redis")
+        instance = RedisInstance.like("redis://127.0.0.1/0", folder, port or free_port())
+        root = newer.root()
+        super().__init__(folder, instance if root is None else newer.NewerRedis(root, instance))
 
     @staticmethod
     def installed() -> bool:
-        """Whether redis-server is installed."""
-        return redis_server.installed()
+        """Whether there is a redis-server."""
+        return newer.root() is not None or redis_server.installed()
 
 
 class PrivateRabbitMQ(_PrivateServer):
     """A RabbitMQ of the test's own (guest:guest); its start takes some seconds."""
 
     def __init__(self, port: int | None = None) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="optimizer-rabbitmq-"))
+        folder = newer.own_folder("rabbitmq")
         ports = (port or free_port(), free_port(), free_port())
-        self._broker = RabbitMQInstance.like("amqp://guest:guest@127.0.0.1/", folder, ports)
+        instance = RabbitMQInstance.like("amqp://guest:guest@127.0.0.1/", folder, ports)
+        root = newer.root()
+        self._broker = instance if root is None else newer.NewerRabbitMQ(root, instance)
         super().__init__(folder, self._broker)
 
     @staticmethod
     def installed() -> bool:
-        """Whether rabbitmq-server is installed."""
-        return rabbitmq.installed()
+        """Whether there is a rabbitmq-server."""
+        return newer.root() is not None or rabbitmq.installed()
 
     def ctl(self, *arguments: str) -> str:
         """`rabbitmqctl` on this broker: `ctl("stop_app")`, `ctl("start_app")`, `ctl("list_queues", "name")`."""
