@@ -27,8 +27,8 @@ def read_users(root: Table, backends: dict[str, Backend]) -> dict[str, User]:
 
 
 def _user(table: Table, name: str, backends: dict[str, Backend]) -> User:
-    if not name.isprintable() or not name.strip() or len(name.encode()) > MAX_USER_BYTES:
-        table.fail(name, f"must be printable text of at most {MAX_USER_BYTES} bytes.")
+    if not name.isprintable() or not name.strip() or name[0] == "-" or len(name.encode()) > MAX_USER_BYTES:
+        table.fail(name, f'must be printable text of at most {MAX_USER_BYTES} bytes that does not begin with "-".')
     own = table.table(name)
     role: Role | None = own.choice("role", get_args(Role))  # type: ignore[assignment]
     if role is None:

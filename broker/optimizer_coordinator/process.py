@@ -11,12 +11,19 @@ from optimizer_coordinator.coordinator import Coordinator
 from optimizer_coordinator.snapshot import REFRESH_S
 from optimizer_service.crash_points import arm
 from optimizer_service.health import AdminRefused, AdminServer, Readiness
-from optimizer_service.lifetime import EXIT_CONFIG, every, keep_session, stop_on_signals, what_to_do
+from optimizer_service.lifetime import (
+    EXIT_CONFIG,
+    every,
+    exit_code_of,
+    keep_session,
+    stop_on_signals,
+    what_to_do,
+)
 from optimizer_service.logs import logger, tell_redis
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.ids import new_id
-from optimizer_wire.session import TopologyDiffers
+from optimizer_wire.session import NotPermitted, TopologyDiffers
 
 SWEEP_S = 60.0
 
@@ -60,9 +67,9 @@ async def serve(
     ]
     try:
         await keep_session(config.amqp_url, f"optimizer coordinator {instance}", coordinator.serve, stop, log)
-    except TopologyDiffers as error:
+    except (TopologyDiffers, NotPermitted) as error:
         log.error("cannot start", reason=what_to_do(error))
-        return EXIT_CONFIG
+        return exit_code_of(error)
     finally:
         for task in background:
             task.cancel()

@@ -1,6 +1,7 @@
 """The life of a process: run until SIGTERM or SIGINT, keep a session with RabbitMQ, and leave with a telling code.
 
-Exit codes follow sysexits.h: 0 stopped as asked, 69 a service is missing, 70 internal error, 78 wrong configuration.
+Exit codes follow sysexits.h: 0 stopped as asked, 69 a service is missing, 70 internal error, 77 RabbitMQ does not
+permit it, 78 wrong configuration.
 """
 
 import asyncio
@@ -11,10 +12,11 @@ from typing import Any
 
 from optimizer_service.logs import Logger
 from optimizer_wire.backoff import backoff_s
-from optimizer_wire.session import BrokerUnavailable, Session, TopologyDiffers
+from optimizer_wire.session import BrokerUnavailable, NotPermitted, Session, TopologyDiffers
 
 EXIT_UNAVAILABLE = 69
 EXIT_INTERNAL = 70
+EXIT_NOT_PERMITTED = 77
 EXIT_CONFIG = 78
 
 try:
@@ -50,6 +52,9 @@ async def keep_session(
     """Serve on one session after another, with full jitter between attempts, until asked to stop.
 
     `serve` returns when the session is lost or when it has drained; `BrokerUnavailable` from it means lost.
+
+    :raises TopologyDiffers: if something on the broker must be changed first.
+    :raises NotPermitted: if the broker refuses something to this user.
     """
     attempt = 0
     while not stop.is_set():
@@ -57,8 +62,12 @@ async def keep_session(
             async with await Session.open(url, name) as session:
                 attempt = 0
                 await serve(session)
+                if session.refused is not None:
+                    raise session.refused
                 if not stop.is_set():
                     log.warning("connection lost", to="rabbitmq")
+        except NotPermitted:
+            raise
         except BrokerUnavailable as error:
             log.warning("rabbitmq unavailable", reason=str(error), attempt=attempt)
         if stop.is_set():
@@ -68,9 +77,16 @@ async def keep_session(
         attempt += 1
 
 
-def what_to_do(error: TopologyDiffers) -> str:
-    """Why a process cannot start on this broker, and the ways out."""
+def what_to_do(error: TopologyDiffers | NotPermitted) -> str:
+    """Why a process cannot work on this broker, and the ways out."""
+    if isinstance(error, NotPermitted):
+        return str(error)
     return f"{error} Delete that queue or exchange, or set OPTIMIZER_PREFIX to use other names."
+
+
+def exit_code_of(error: TopologyDiffers | NotPermitted) -> int:
+    """With which code a process leaves that cannot work on this broker."""
+    return EXIT_NOT_PERMITTED if isinstance(error, NotPermitted) else EXIT_CONFIG
 
 
 async def first_of(*events: asyncio.Event) -> None:

@@ -57,6 +57,17 @@ class QueueMissing(BrokerUnavailable):
     """There is no queue of this name."""
 
 
+class NotDeclared(BrokerUnavailable):
+    """Something that this user may not declare does not exist yet."""
+
+
+class NotPermitted(BrokerUnavailable):
+    """The broker refuses something to this user."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"{_words(error)} `optimizer permissions` prints the rights that each user needs.")
+
+
 class Unroutable(Exception):
     """No queue is bound where the message was published to."""
 
@@ -277,13 +288,17 @@ class Channel:
 
 
 class Session:
-    """One connection to RabbitMQ. `lost` is set when it is gone, whoever closed it."""
+    """One connection to RabbitMQ. `lost` is set when it is gone, whoever closed it.
+
+    `refused` says why, if the broker closed one of its channels over something that its user may not do.
+    """
 
     def __init__(self, connection: WatchedConnection) -> None:
         self._connection = connection
         self._channels: list[Channel] = []
         self.user = connection.url.user or "guest"
         self.lost = asyncio.Event()
+        self.refused: NotPermitted | None = None
         connection.closing.add_done_callback(lambda _: self.lost.set())
 
     @classmethod
@@ -315,10 +330,50 @@ class Session:
     async def channel(self, *, confirms: bool = False) -> Channel:
         """Open a channel; with `confirms`, for `publish_confirmed`."""
         underlay = await self._open_channel(confirms=confirms)
-        underlay.closing.add_done_callback(lambda _: self.lost.set())
+        underlay.closing.add_done_callback(self._channel_closed)
         opened = Channel(underlay, self._connection)
         self._channels.append(opened)
         return opened
+
+    def _channel_closed(self, closing: "asyncio.Future[object]") -> None:
+        reason = None if closing.cancelled() else closing.exception()
+        if isinstance(reason, aiormq.exceptions.ChannelAccessRefused):
+            self.refused = NotPermitted(reason)
+        self.lost.set()
+
+    async def declare(self, topology: Topology) -> None:
+        """Declare everything that is missing; if this user may not, see that it is there.
+
+        :raises TopologyDiffers: if something exists with other arguments, and this user may declare it.
+        :raises NotDeclared: if something is missing that it may not declare.
+        """
+        # On channels of their own: a refusal closes one.
+        underlay = await self._open_channel(confirms=False)
+        try:
+            await Channel(underlay, self._connection).declare(topology)
+        except NotPermitted:
+            await self._see(topology)
+            return
+        with suppress(TimeoutError, RuntimeError, *_LOST):
+            await underlay.close(timeout=CLOSE_TIMEOUT_S)
+
+    async def _see(self, topology: Topology) -> None:
+        underlay = await self._open_channel(confirms=False)
+        name = ""
+        try:
+            for exchange in topology.exchanges:
+                name = f"exchange {exchange.name}"
+                await _answer(underlay.exchange_declare(exchange.name, passive=True))
+            for queue in topology.queues:
+                name = f"queue {queue.name}"
+                await _answer(underlay.queue_declare(queue.name, passive=True))
+        except QueueMissing as error:
+            raise NotDeclared(
+                f"The {name} does not exist, and the user {self.user} may not declare it: start a coordinator first, "
+                "whose configuration names the same users and backends."
+            ) from error
+        with suppress(TimeoutError, RuntimeError, *_LOST):
+            await underlay.close(timeout=CLOSE_TIMEOUT_S)
 
     async def _open_channel(self, *, confirms: bool) -> aiormq.Channel:
         try:
@@ -387,6 +442,7 @@ async def _answer(asked: Awaitable[_Answer]) -> _Answer:
 
     :raises TopologyDiffers: if something exists with other arguments; the channel is closed by then.
     :raises QueueMissing: if there is no such queue; the channel is closed by then.
+    :raises NotPermitted: if the user may not do this; the channel is closed by then.
     :raises BrokerUnavailable: if it refuses, is gone, or does not answer in time.
     """
     try:
@@ -398,6 +454,8 @@ async def _answer(asked: Awaitable[_Answer]) -> _Answer:
         raise TopologyDiffers(_difference(str(error))) from error
     except aiormq.exceptions.ChannelNotFoundEntity as error:
         raise QueueMissing(_words(error)) from error
+    except aiormq.exceptions.ChannelAccessRefused as error:
+        raise NotPermitted(error) from error
     except _LOST as error:
         raise BrokerUnavailable(_words(error)) from error
 

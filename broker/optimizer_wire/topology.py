@@ -92,6 +92,10 @@ class Names:
         """Queue on which one client instance of a RabbitMQ user awaits its replies."""
         return f"{self.reply_prefix(user)}{instance}"
 
+    def event_queue(self, user: str, instance: str) -> str:
+        """Queue on which one subscriber of a RabbitMQ user hears events."""
+        return f"{self.events}.{user}.{instance}"
+
     def reply_prefix(self, user: str | None) -> str:
         """What the reply queues of a user begin with; of any user, if None."""
         return f"{self.prefix}.replies.{user}." if user else f"{self.prefix}.replies."

@@ -12,6 +12,7 @@ import typer
 from optimizer_config.errors import ConfigError
 from optimizer_ops.budgets.command import app as budgets
 from optimizer_ops.configuration import ConfigOption, configuration, refuse, token
+from optimizer_ops.permissions.command import app as permissions
 
 app = typer.Typer(
     name="optimizer",
@@ -152,11 +153,12 @@ def topology(
     from optimizer_service.lifetime import run
 
     settings = configuration(config)
-    names = sorted({*settings.configured, *(backend or [])})
+    names = sorted({*settings.served, *(backend or [])})
     raise typer.Exit(run(check(settings.amqp_url, settings.prefix, names)))
 
 
 app.add_typer(budgets)
+app.add_typer(permissions)
 
 
 @app.command(rich_help_panel="Trying it", context_settings={"ignore_unknown_options": False})

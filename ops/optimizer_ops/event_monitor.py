@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.text import Text
 
 from optimizer_config.guess import did_you_mean
-from optimizer_service.lifetime import EXIT_UNAVAILABLE, first_of, run, stop_on_signals
+from optimizer_service.lifetime import EXIT_NOT_PERMITTED, EXIT_UNAVAILABLE, first_of, run, stop_on_signals
 from optimizer_wire.codec import decode
 from optimizer_wire.errors import InvalidRequest
 from optimizer_wire.events import KINDS, Event
 from optimizer_wire.ids import new_id
-from optimizer_wire.session import BrokerUnavailable, Session, TopologyDiffers
+from optimizer_wire.session import BrokerUnavailable, NotPermitted, Session, TopologyDiffers
 from optimizer_wire.topology import Names, event_queue, shared_topology, topic_pattern
 
 _STYLES = {
@@ -48,6 +48,9 @@ async def monitor(url: str, prefix: str, patterns: Sequence[str], as_json: bool,
             if stop.is_set():
                 return 0
             print("optimizer: the connection to RabbitMQ was lost", file=sys.stderr)
+    except NotPermitted as error:
+        print(f"optimizer: {error}", file=sys.stderr)
+        return EXIT_NOT_PERMITTED
     except (BrokerUnavailable, TopologyDiffers) as error:
         print(f"optimizer: {error}", file=sys.stderr)
     return EXIT_UNAVAILABLE
@@ -59,11 +62,11 @@ def unknown_patterns(patterns: Sequence[str]) -> list[str]:
     return [
         f'no event in docs/events.md matches "{pattern}"{did_you_mean(pattern, stems) or "."}'
         for pattern in patterns
-        if not any(_matches(topic_pattern(pattern), kind) for kind in KINDS)
+        if not any(topic_matches(topic_pattern(pattern), kind) for kind in KINDS)
     ]
 
 
-def _matches(topic: str, kind: str) -> bool:
+def topic_matches(topic: str, kind: str) -> bool:
     """As a topic exchange matches: `*` is one word, `#` any number of them."""
     return (
         re.fullmatch("".join(_WORDS.get(word, rf"\.{re.escape(word)}") for word in topic.split(".")), f".{kind}")
@@ -90,8 +93,8 @@ async def _print(
             stop.set()
 
     channel = await session.channel()
-    await channel.declare(shared_topology(names))
-    queue = event_queue(f"{names.events}.monitor.{new_id()}")
+    await session.declare(shared_topology(names))
+    queue = event_queue(names.event_queue(session.user, new_id()))
     await channel.declare_queue(queue)
     for pattern in patterns:
         await channel.bind(queue.name, names.events, topic_pattern(pattern))

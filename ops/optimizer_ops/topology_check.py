@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from optimizer_service.lifetime import EXIT_CONFIG, EXIT_UNAVAILABLE
-from optimizer_wire.session import BrokerUnavailable, Session, TopologyDiffers
+from optimizer_service.lifetime import EXIT_CONFIG, EXIT_NOT_PERMITTED, EXIT_UNAVAILABLE
+from optimizer_wire.session import BrokerUnavailable, NotPermitted, Session, TopologyDiffers
 from optimizer_wire.topology import Names, Topology, backend_topology, shared_topology
 
 
@@ -30,6 +30,9 @@ async def check(url: str, prefix: str, backends: Sequence[str]) -> int:
             bindings = replace(shared, exchanges=(), queues=(), bindings=(*shared.bindings, *calls.bindings))
             if not differences:
                 await (await session.channel()).declare(bindings)
+    except NotPermitted as error:
+        print(f"optimizer: {error}", file=sys.stderr)
+        return EXIT_NOT_PERMITTED
     except BrokerUnavailable as error:
         print(f"optimizer: {error}", file=sys.stderr)
         return EXIT_UNAVAILABLE

@@ -10,7 +10,7 @@ from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend, Config
 from optimizer_service.crash_points import arm
 from optimizer_service.health import AdminRefused, AdminServer, Readiness
-from optimizer_service.lifetime import EXIT_CONFIG, keep_session, stop_on_signals, what_to_do
+from optimizer_service.lifetime import EXIT_CONFIG, exit_code_of, keep_session, stop_on_signals, what_to_do
 from optimizer_service.logs import logger, tell_redis
 from optimizer_state.budget import Budget
 from optimizer_state.flights import Flights
@@ -20,7 +20,7 @@ from optimizer_state.retries import Retries
 from optimizer_state.share import Share
 from optimizer_state.store import Store
 from optimizer_wire.ids import new_id
-from optimizer_wire.session import TopologyDiffers
+from optimizer_wire.session import NotPermitted, TopologyDiffers
 from optimizer_wire.topology import Names
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.estimate import Estimator
@@ -75,9 +75,9 @@ async def serve(
         try:
             log.info("admin", url=await admin.start())
             await keep_session(config.amqp_url, f"optimizer worker {backend.name} {instance}", worker.serve, stop, log)
-        except TopologyDiffers as error:
+        except (TopologyDiffers, NotPermitted) as error:
             log.error("cannot start", reason=what_to_do(error))
-            return EXIT_CONFIG
+            return exit_code_of(error)
         except AdminRefused as error:
             log.error("cannot start", reason=str(error))
             return EXIT_CONFIG

@@ -113,8 +113,8 @@ class Worker:
         """Serve on one session until it is lost or the process is asked to stop; then finish what runs."""
         names = self._link.names
         channel = await session.channel()
-        await channel.declare(shared_topology(names))
-        await channel.declare(backend_topology(names, [self._backend.name]))
+        await session.declare(shared_topology(names))
+        await session.declare(backend_topology(names, [self._backend.name]))
         self._link.connect(session, channel, await session.channel(confirms=True))
         queues = [names.call_queue(self._backend.name, priority) for priority in Priority]
         consumption = Consumption(

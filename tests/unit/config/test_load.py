@@ -265,7 +265,7 @@ OF_THE_REST = {
     "[users.u]\nrole = 'coordinator'\ntenant = 'a'": "users.u.tenant is not for the role coordinator; it is for an",
     "[users.u]\nrole = 'observer'\nevents = ['a b']": 'users.u.events must hold patterns like "optimizer.cache.*"',
     "[users.u]\nrole = 'observer'\nagent = 'x'": "users.u.agent is not a known key",
-    "[users.'a\u00adb']\nrole = 'agent'": 'users."a\u00adb" must be printable text of at most 128 bytes.',
+    "[users.'a\u00adb']\nrole = 'agent'": 'users."a\u00adb" must be printable text of at most 128 bytes',
     "[cache]\nttl_s = { cod = 1 }": 'cache.ttl_s.cod is not a known key; did you mean "code"?',
     "[cache]\nttl_s = { code = -1 }": "cache.ttl_s.code must be a number of seconds of at least 0, got -1.",
     "[cache]\nttl_s = { code = 1e9 }": "cache.ttl_s.code must be at most 31622400 seconds",

@@ -1,0 +1,1 @@
+"""Which rights on RabbitMQ each user needs, and no more."""

@@ -1,0 +1,44 @@
+"""`optimizer permissions`: the rights of every user of the configuration, as commands or as RabbitMQ definitions."""
+
+import json
+import shlex
+from typing import Annotated
+
+import typer
+
+from optimizer_config.errors import ConfigError
+from optimizer_config.model import Config
+from optimizer_ops.configuration import ConfigOption, configuration, refuse
+from optimizer_ops.permissions.rights import commands, definitions, rights_of
+from optimizer_ops.services.urls import parse
+
+app = typer.Typer()
+
+
+@app.command(rich_help_panel="Steering it")
+def permissions(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a part of RabbitMQ's definitions.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Print the rights on RabbitMQ that each user of the configuration needs, as commands to run where RabbitMQ is."""
+    settings = configuration(config)
+    if not settings.users:
+        refuse(ConfigError("The configuration has no [users]: see docs/operations.md, Users and rights."))
+    vhost = parse(settings.amqp_url).path or "/"
+    rights = rights_of(settings)
+    if as_json:
+        typer.echo(json.dumps(definitions(rights, vhost), indent=2))
+        return
+    typer.echo(_explained(settings, vhost))
+    for command in commands(rights, vhost):
+        typer.echo(shlex.join(command))
+
+
+def _explained(config: Config, vhost: str) -> str:
+    return "\n".join(
+        [
+            f'# Rights of the {len(config.users)} users of "{config.prefix}" on the virtual host {vhost}.',
+            "# No passwords: create each user once with rabbitmqctl add_user, which asks for one:",
+            *(f"#   rabbitmqctl add_user {shlex.quote(name)}" for name in config.users),
+        ]
+    )
