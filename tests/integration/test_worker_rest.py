@@ -98,5 +98,4 @@ async def test_a_paused_worker_lets_go_and_comes_back(line):
 
 async def ready(side, queue):
     """How many messages of a queue nobody holds."""
-    async with side._connection.channel() as channel:
-        return (await channel.declare_queue(queue, passive=True)).declaration_result.message_count
+    return await side.messages(queue)
