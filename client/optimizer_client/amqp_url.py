@@ -10,6 +10,7 @@ import pika  # type: ignore[import-untyped]
 from optimizer_wire.urls import masked_url
 
 CONNECT_TIMEOUT_S = 10.0
+HEARTBEAT_S = 10
 
 _TLS = frozenset({"cafile", "capath", "certfile", "keyfile", "no_verify_ssl"})
 _IGNORED = frozenset({"name", "timeout", "auth"})
@@ -31,7 +32,12 @@ def amqp_parameters(url: str, connection_name: str) -> Any:
 def _parse(url: str) -> Any:
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
-    passed_on = {"socket_timeout": CONNECT_TIMEOUT_S, "stack_timeout": CONNECT_TIMEOUT_S, **query}
+    passed_on: dict[str, Any] = {
+        "socket_timeout": CONNECT_TIMEOUT_S,
+        "stack_timeout": CONNECT_TIMEOUT_S,
+        "heartbeat": HEARTBEAT_S,
+    }
+    passed_on |= query
     for name in _TLS | _IGNORED:
         passed_on.pop(name, None)
     netloc = parts.netloc

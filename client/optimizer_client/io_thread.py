@@ -19,22 +19,23 @@ from pika.exceptions import AMQPError  # type: ignore[import-untyped]
 
 from optimizer_client import failures
 from optimizer_client.inbox import Inbox
-from optimizer_client.link import Link, words
+from optimizer_client.link import Link
 from optimizer_client.pending import Entry, Pending
+from optimizer_client.pika_words import words
 from optimizer_client.reply import Reply, reply_from
 from optimizer_wire import messages
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.codec import decode
 from optimizer_wire.errors import InvalidRequest, OptimizerError
 from optimizer_wire.ids import new_id
-from optimizer_wire.messages import CANCEL_TYPE, REQUEST_TYPE, Request
+from optimizer_wire.messages import CANCEL_TYPE, VERSION, Question, Request, kind_of
 from optimizer_wire.topology import Names
 
 CLOSE_WITHIN_S = 1.0
 JOIN_WITHIN_S = 5.0
 RECONNECT_CAP_S = 5.0
 
-ReplyFuture = Future[Reply]
+ReplyFuture = Future[Any]
 Detour = Callable[[Request, ReplyFuture], None]
 _Entry = Entry[ReplyFuture]
 
@@ -56,6 +57,8 @@ class IoThread:
         self._pid = os.getpid()
         self._pending: Pending[ReplyFuture] = Pending()
         self._link: Link | None = None
+        self._links = 0
+        self._silence: str | None = None
         self._attempt = 0
         self._alarm: tuple[float, Any] | None = None
         self._why = f"the connection to RabbitMQ at {where} has not been made yet."
@@ -82,8 +85,12 @@ class IoThread:
         """Whether this is the calling thread, which therefore must not wait for it."""
         return threading.current_thread() is self._thread
 
-    def ask(self, request: Request, future: ReplyFuture) -> None:
-        """Send a request; the future is resolved whatever happens."""
+    def ask(self, request: Question, future: ReplyFuture) -> None:
+        """Send a request; the future is resolved whatever happens.
+
+        A submitted one ends when the broker has it, and a question about one with what came back: both with a reply as
+        it came over the wire.
+        """
         asked_at = time.monotonic()
         if not self._inbox.post(lambda: self._ask(request, future, asked_at)):
             fail(future, failures.closed_already(request.id))
@@ -140,7 +147,7 @@ class IoThread:
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _ask(self, request: Request, future: ReplyFuture, asked_at: float) -> None:
+    def _ask(self, request: Question, future: ReplyFuture, asked_at: float) -> None:
         if self._stopping:
             fail(future, failures.client_closed(request.id))
         if future.done():
@@ -164,9 +171,9 @@ class IoThread:
             # There is a connection, so that its patience does not count; only its deadline does.
             entry.patience_until = math.inf if self._detour is None else entry.patience_until
             return
-        entry.sent += 1
+        entry.published()
         try:
-            self._link.publish(REQUEST_TYPE, entry.at(time.monotonic()))
+            self._link.publish(kind_of(entry.request), entry.at(time.monotonic()))
         except InvalidRequest as error:
             self._pending.discard(entry.request.id)
             fail(entry.token, error)
@@ -175,22 +182,24 @@ class IoThread:
 
     def _withdraw(self, request_id: str) -> None:
         entry = self._pending.discard(request_id)
-        if entry is not None and entry.sent and self._link is not None and self._link.writable:
+        if entry is not None and entry.sent and entry.plain and self._link is not None and self._link.writable:
             with suppress(InvalidRequest, AMQPError):
                 self._link.publish(CANCEL_TYPE, entry.at(time.monotonic()))
 
     def _give_up(self, entry: _Entry, error: OptimizerError) -> None:
         """End a request for which there is no optimizer, or let it go around."""
         left_s = entry.deadline - time.monotonic()
-        if self._detour is not None and left_s > 0:
-            self._detour(entry.at(time.monotonic()), entry.token)
+        request = entry.at(time.monotonic())
+        if self._detour is not None and left_s > 0 and entry.plain and isinstance(request, Request):
+            self._detour(request, entry.token)
         else:
             fail(entry.token, error)
 
     # ── deadlines and silence ────────────────────────────────────────────────────────────────────────────────────
 
     def _arm(self) -> None:
-        when = self._pending.next_alarm()
+        moments = (self._pending.next_alarm(), self._link.stalls_at() if self._link is not None else None)
+        when = min((moment for moment in moments if moment is not None), default=None)
         if when is None or (self._alarm is not None and self._alarm[0] <= when):
             return
         if self._alarm is not None:
@@ -207,29 +216,45 @@ class IoThread:
                 fail(entry.token, error)
             else:
                 self._give_up(entry, error)
-        if self._link is not None and self._link.stalled(now):
+        if self._link is not None and (stalls_at := self._link.stalls_at()) is not None and stalls_at <= now:
             self._link.drop("RabbitMQ has stopped to answer.")
-        for entry in due.resubmit:
-            self._publish(entry)
+        else:
+            for entry in due.resubmit:
+                self._publish(entry)
+            if due.resubmit and self._link is not None:
+                self._link.look()
         self._arm()
 
     def _trouble(self) -> str | None:
-        """What is wrong with the connection, if anything is."""
+        """What is wrong with the connection or at its other end, if anything is known to be."""
         if self._link is None or not self._link.ready:
             return self._why
-        return self._link.blocked
+        return self._link.blocked or self._silence
 
     # ── the connection ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _connect(self) -> None:
         if not self._stopping:
-            self._link = Link(self._parameters, self._loop, self._names, self._instance, self)
+            self._links += 1
+            self._link = Link(self._parameters, self._loop, self._names, self._instance, self._links, self)
 
     def link_ready(self) -> None:
         """Send what is unanswered, again."""
         self._attempt = 0
         for entry in self._pending:
             self._publish(entry)
+        self._arm()
+
+    def link_unblocked(self) -> None:
+        """Send what was held back."""
+        for entry in self._pending:
+            if not entry.on_its_way:
+                self._publish(entry)
+        self._arm()
+
+    def served(self, *, anybody: bool) -> None:
+        """Silence may mean that nobody takes requests: then an error at the deadline can say so."""
+        self._silence = None if anybody else failures.NO_COORDINATOR
 
     def link_lost(self, why: str) -> None:
         """Connect again after a while."""
@@ -250,7 +275,7 @@ class IoThread:
         if entry is None:
             return
         try:
-            reply = reply_from(wire)
+            reply = reply_from(wire) if entry.plain else wire
         except OptimizerError as error:
             fail(entry.token, error)
         else:
@@ -258,8 +283,11 @@ class IoThread:
                 entry.token.set_result(reply)
 
     def accepted(self, request_id: str) -> None:
-        """The broker has it."""
-        self._pending.accepted(request_id)
+        """The broker has it: that is all that a submitted request waits for."""
+        entry = self._pending.accepted(request_id, time.monotonic())
+        if entry is not None:
+            with suppress(InvalidStateError):
+                entry.token.set_result(messages.Reply(VERSION, request_id, ok=True))
 
     def refused(self, request_id: str, error: OptimizerError) -> None:
         """End a request that the broker did not take."""

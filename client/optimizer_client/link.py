@@ -8,12 +8,14 @@
                                                                            not confirmed is refused, open again
 
 Everything happens in callbacks of the loop; none blocks. What is lost stays lost: its owner makes another one.
+
+While the broker takes the connection before this one for alive, its consumer would still get replies, and lose them: a
+higher `precedence` has the newest consumer go first.
 """
 
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import takewhile
 from typing import Any, Protocol
 
 import pika  # type: ignore[import-untyped]
@@ -21,19 +23,27 @@ import pika.exceptions  # type: ignore[import-untyped]
 from pika.spec import Basic  # type: ignore[import-untyped]
 
 from optimizer_client import failures
+from optimizer_client.confirms import Confirms
+from optimizer_client.pika_words import words
+from optimizer_client.probe import Probe
 from optimizer_wire.codec import encode
 from optimizer_wire.errors import OptimizerError
-from optimizer_wire.messages import CONTENT_TYPE, Request
+from optimizer_wire.messages import CANCEL_TYPE, CONTENT_TYPE, Question
 from optimizer_wire.topology import Names, reply_queue
 
-CONFIRM_WITHIN_S = 10.0
+READY_WITHIN_S = 10.0
+# RabbitMQ speaks at least once in each heartbeat. Looked for every half of one, silence is noticed within two.
+SILENT_HEARTBEATS = 1.5
 
 
 class Owner(Protocol):
     """Who is told what happens on a link."""
 
     def link_ready(self) -> None:
-        """Requests can be published, on a new connection or again."""
+        """Requests can be published, on a new connection or a new channel."""
+
+    def link_unblocked(self) -> None:
+        """The broker takes requests again."""
 
     def link_lost(self, why: str) -> None:
         """The link is over. Comes once, and nothing after it."""
@@ -47,11 +57,16 @@ class Owner(Protocol):
     def refused(self, request_id: str, error: OptimizerError) -> None:
         """The broker did not take the request."""
 
+    def served(self, *, anybody: bool) -> None:
+        """Whether anybody takes requests off the broker, as far as `look` has found."""
+
 
 class Link:
     """A connection, its reply queue and the publishing of requests."""
 
-    def __init__(self, parameters: Any, loop: Any, names: Names, instance: str, owner: Owner) -> None:
+    def __init__(self, parameters: Any, loop: Any, names: Names, instance: str, precedence: int, owner: Owner) -> None:
+        self._loop = loop
+        self._precedence = precedence
         self._owner = owner
         self._names = names
         self._user = parameters.credentials.username
@@ -59,7 +74,10 @@ class Link:
         self._replies: Any = None
         self._requests: Any = None
         self._tag = 0
-        self._unconfirmed: dict[int, tuple[str, float]] = {}
+        self._confirms = Confirms()
+        self._opened_at: float | None = None
+        self._heard = 0
+        self._heard_at = 0.0
         self._returned: set[str] = set()
         self._was_open = self._cut = self._over = False
         self._done: Callable[[], None] | None = None
@@ -80,7 +98,7 @@ class Link:
         """Whether a request may be published now."""
         return self.ready and self.blocked is None
 
-    def publish(self, kind: str, request: Request) -> None:
+    def publish(self, kind: str, request: Question) -> None:
         """Publish a request; `accepted` or `refused` tells its owner what the broker said.
 
         :raises InvalidRequest: if it cannot be encoded.
@@ -98,20 +116,31 @@ class Link:
             app_id=request.agent,
         )
         self._tag += 1
-        self._unconfirmed[self._tag] = (request.id, time.monotonic())
+        # What tells of a cancelled request is not waited for: its id may be in use again.
+        watched = "" if kind == CANCEL_TYPE else request.id
+        self._confirms.published(self._tag, watched, len(body), request.timeout_ms / 1000, time.monotonic())
         self._requests.basic_publish(self._names.requests, self._names.requests, body, properties, mandatory=True)
 
-    def stalled(self, now: float) -> bool:
-        """Whether the broker has kept silent about a request for longer than it ever should."""
-        oldest = next(iter(self._unconfirmed.values()), None)
-        return self.writable and oldest is not None and oldest[1] + CONFIRM_WITHIN_S <= now
+    def stalls_at(self) -> float | None:
+        """When the broker will have kept silent for longer than it ever should; None if nothing is waited for."""
+        if self.blocked is not None or self._opened_at is None:
+            return None
+        return self._confirms.stalls_at() if self.ready else self._opened_at + READY_WITHIN_S
+
+    def look(self) -> None:
+        """Look after silence who consumes: the reply queue (if nobody, this link is given up), and requests."""
+        if self.ready:
+            Probe(self._connection, [self._queue, self._names.requests], self._seen)
+
+    def _seen(self, queue: str, consumers: int) -> None:
+        if queue == self._names.requests:
+            self._owner.served(anybody=consumers > 0)
+        elif not consumers:
+            self.drop("RabbitMQ has deleted the reply queue.")
 
     def _confirmed(self, frame: Any) -> None:
         tag, multiple = frame.method.delivery_tag, frame.method.multiple
-        # Tags are in ascending order, as they were published.
-        tags = list(takewhile(tag.__ge__, self._unconfirmed)) if multiple else [tag]
-        for each in tags:
-            request_id, _ = self._unconfirmed.pop(each, ("", 0.0))
+        for request_id in self._confirms.told(tag, time.monotonic(), multiple=multiple):
             if isinstance(frame.method, Basic.Nack):
                 self._owner.refused(request_id, failures.queue_full(request_id))
             elif request_id in self._returned:
@@ -121,6 +150,8 @@ class Link:
                 self._owner.accepted(request_id)
 
     def _on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
+        if properties.type == CANCEL_TYPE:
+            return
         request_id = properties.message_id
         self._returned.add(request_id)
         detail = f"Its queue {self._names.requests} does not exist on this RabbitMQ."
@@ -130,9 +161,24 @@ class Link:
 
     def _opened(self, connection: Any) -> None:
         self._was_open = True
+        self._opened_at = time.monotonic()
+        self._listen()
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         connection.channel(on_open_callback=self._declare)
+
+    def _listen(self) -> None:
+        """Give up a broker that says nothing at all. pika would take two to three heartbeats, and five seconds each."""
+        heartbeat_s = self._connection.params.heartbeat
+        if self._over or not heartbeat_s:
+            return
+        now, heard = time.monotonic(), self._connection.bytes_received
+        if heard != self._heard:
+            self._heard, self._heard_at = heard, now
+        elif now - self._heard_at >= SILENT_HEARTBEATS * heartbeat_s:
+            self.drop(f"RabbitMQ has said nothing for {now - self._heard_at:.0f} s.")
+            return
+        self._loop.call_later(heartbeat_s / 2, self._listen)
 
     def _declare(self, channel: Any) -> None:
         self._replies = channel
@@ -142,16 +188,20 @@ class Link:
         channel.queue_declare(queue.name, durable=queue.durable, arguments=queue.arguments, callback=self._consume)
 
     def _consume(self, _frame: Any) -> None:
-        self._replies.basic_consume(self._queue, self._deliver, auto_ack=True, callback=self._open_requests)
+        first = {"x-priority": self._precedence}
+        self._replies.basic_consume(
+            self._queue, self._deliver, auto_ack=True, arguments=first, callback=self._open_requests
+        )
 
     def _deliver(self, _channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
         self._owner.received(body)
 
     def _open_requests(self, _frame: Any = None) -> None:
         self._tag = 0
-        self._connection.channel(on_open_callback=self._confirms)
+        self._opened_at = time.monotonic()
+        self._connection.channel(on_open_callback=self._with_confirms)
 
-    def _confirms(self, channel: Any) -> None:
+    def _with_confirms(self, channel: Any) -> None:
         self._requests = channel
         channel.add_on_close_callback(self._requests_closed)
         channel.add_on_return_callback(self._on_return)
@@ -170,19 +220,17 @@ class Link:
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
         self.blocked = None
         # Whatever the broker had not read while it was blocked counts from now.
-        now = time.monotonic()
-        self._unconfirmed = {tag: (request_id, now) for tag, (request_id, _) in self._unconfirmed.items()}
+        self._confirms.begin_anew(time.monotonic())
         if self.ready:
-            self._owner.link_ready()
+            self._owner.link_unblocked()
 
     def _requests_closed(self, _channel: Any, reason: Exception) -> None:
         """The broker refused something published: it is one of those it had not confirmed."""
         self.ready = False
         if self._over or not isinstance(reason, pika.exceptions.ChannelClosedByBroker):
             return
-        refused, self._unconfirmed = self._unconfirmed, {}
         self._returned.clear()
-        for request_id, _ in refused.values():
+        for request_id in self._confirms.take_all():
             self._owner.refused(request_id, failures.channel_refused(reason.reply_code, reason.reply_text, request_id))
         self._open_requests()
 
@@ -236,19 +284,3 @@ class Link:
             connection._terminate_stream(pika.exceptions.ConnectionOpenAborted("given up"))  # noqa: SLF001
         elif not connection.is_closing:
             connection.close()
-
-
-def words(error: BaseException) -> str:
-    """What pika says of a failure, as the end of a sentence."""
-    match error:
-        case pika.exceptions.ProbableAuthenticationError():
-            return "RabbitMQ does not know the user, or not with this password."
-        case pika.exceptions.ProbableAccessDeniedError():
-            return "the user may not use this virtual host, or it does not exist."
-        case pika.exceptions.IncompatibleProtocolError():
-            return "what listens there does not speak AMQP 0-9-1."
-    inner = getattr(error, "exceptions", None) or [getattr(error, "exception", None) or next(iter(error.args), None)]
-    if isinstance(inner[-1], BaseException):
-        return words(inner[-1])
-    text = getattr(error, "reply_text", None) or getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text if text.endswith(".") else f"{text}."

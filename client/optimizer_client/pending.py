@@ -9,6 +9,8 @@ Rules:
 * A request leaves this table exactly once: resolved, refused, discarded, expired or cleared.
 * A request that could not even be sent waits for a connection only as long as its patience.
 * Once the broker has accepted a copy, a refusal of a later copy says nothing: the first may be answered yet.
+* Silence counts from the broker's confirm. A copy without one is on its way still, and a second one could not overtake
+  it on the same connection; a connection that confirms nothing is replaced (`confirms.py`), and all is sent again.
 * A request with an ordering key names, whenever it is sent, the one before it of its key that is unanswered then.
 """
 
@@ -20,7 +22,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from optimizer_wire.messages import Request
+from optimizer_wire.messages import Fetch, Question, SubmittedRequest
 
 LONGEST_SILENCE_S = 30.0
 SHORTEST_SILENCE_S = 0.5
@@ -33,11 +35,12 @@ class Entry(Generic[Token]):
     """One unanswered request. `token` is whatever the client resolves, for example a future.
 
     `resend_at` is when its silence is over, `patience_until` when to give up if it was never sent. `sent` counts the
-    copies that were published; `accepted` tells that the broker confirmed one. `before` and `behind` are its neighbours
-    among the unanswered requests of its ordering key.
+    copies that were published; `accepted` tells that the broker confirmed one, `confirmed_at` when it last did, and
+    `on_its_way` that the newest copy is not confirmed. `before` and `behind` are its neighbours among the unanswered
+    requests of its ordering key.
     """
 
-    request: Request
+    request: Question
     deadline: float
     token: Token
     silence_s: float
@@ -46,17 +49,38 @@ class Entry(Generic[Token]):
     alarm_at: float = 0.0
     sent: int = 0
     accepted: bool = False
+    confirmed_at: float = -math.inf
+    on_its_way: bool = False
     before: "Entry[Token] | None" = None
     behind: "Entry[Token] | None" = None
 
-    def at(self, now: float) -> Request:
+    def at(self, now: float) -> Question:
         """The request as it is to be sent now: with the time that is left, and with what it comes after."""
-        left_ms = max(1, int((self.deadline - now) * 1000))
-        return msgspec.structs.replace(
-            self.request,
-            timeout_ms=min(left_ms, self.request.timeout_ms),
-            after=None if self.before is None else self.before.request.id,
-        )
+        timeout_ms = min(max(1, int((self.deadline - now) * 1000)), self.request.timeout_ms)
+        if isinstance(self.request, Fetch):
+            return msgspec.structs.replace(self.request, timeout_ms=timeout_ms)
+        after = None if self.before is None or self.before.submitted != self.submitted else self.before.request.id
+        return msgspec.structs.replace(self.request, timeout_ms=timeout_ms, after=after)
+
+    @property
+    def submitted(self) -> bool:
+        """Whether it is done once the broker has it."""
+        return isinstance(self.request, SubmittedRequest)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a request that its sender waits for: it can be cancelled, or go around."""
+        return not isinstance(self.request, Fetch | SubmittedRequest)
+
+    def published(self) -> None:
+        """Note that a copy goes out."""
+        self.sent += 1
+        self.on_its_way = True
+
+    def silent_until(self, since: float) -> float:
+        """When its silence is over, if that began or went on at `since`: half of the time left then is enough."""
+        half_s = max((self.deadline - since) / 2, SHORTEST_SILENCE_S)
+        return max(self.resend_at, since + min(self.silence_s, half_s))
 
     def ends_at(self) -> float:
         """When to give up."""
@@ -89,7 +113,7 @@ class Pending(Generic[Token]):
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._entries
 
-    def add(self, request: Request, token: Token, now: float, patience_s: float = math.inf) -> Entry[Token]:
+    def add(self, request: Question, token: Token, now: float, patience_s: float = math.inf) -> Entry[Token]:
         """Wait for the answer of a request from now on; `patience_s` is how long it may stay unsent.
 
         :raises ValueError: if a request of this id waits already.
@@ -104,16 +128,21 @@ class Pending(Generic[Token]):
         self._set_alarm(entry)
         return entry
 
-    def accepted(self, request_id: str) -> None:
-        """Note that the broker has a copy of the request."""
+    def accepted(self, request_id: str, now: float) -> Entry[Token] | None:
+        """Note that the broker has a copy of the request; takes and returns one that was submitted: it is done."""
         entry = self._entries.get(request_id)
-        if entry is not None:
-            entry.accepted = True
+        if entry is None:
+            return None
+        entry.accepted, entry.on_its_way, entry.confirmed_at = True, False, now
+        return self._take(request_id) if entry.submitted else None
 
     def refused(self, request_id: str) -> Entry[Token] | None:
         """Take a request that the broker refused; None if an earlier copy was accepted, or if it does not wait."""
         entry = self._entries.get(request_id)
-        return None if entry is None or entry.accepted else self._take(request_id)
+        if entry is not None and entry.accepted:
+            entry.on_its_way = False
+            return None
+        return self._take(request_id)
 
     def resolve(self, request_id: str) -> Entry[Token] | None:
         """Take the request that a reply belongs to; None for a reply that is late or a duplicate."""
@@ -142,6 +171,7 @@ class Pending(Generic[Token]):
                 self._take(request_id)
                 due.expired.append(entry)
                 continue
+            entry.resend_at = entry.silent_until(now if entry.on_its_way else entry.confirmed_at)
             if entry.resend_at <= now:
                 due.resubmit.append(entry)
                 entry.silence_s *= 2

@@ -443,7 +443,7 @@ def test_cutting_again_and_again_loses_nothing(proxied, proxy):
 
 def test_a_connection_on_which_nothing_arrives_any_more_is_replaced(proxied, proxy, fake, monkeypatch):
     """If RabbitMQ confirms nothing, the client does not wait for heartbeats: it connects again."""
-    monkeypatch.setattr("optimizer_client.link.CONFIRM_WITHIN_S", 0.5)
+    monkeypatch.setattr("optimizer_client.confirms.SHORTEST_S", 0.5)
     proxied.chat("before")
     proxy.swallow()
 

@@ -32,10 +32,11 @@ class PlayedLink:
     links: ClassVar[list] = []
     opens = True
 
-    def __init__(self, parameters, loop, names, instance, owner):
+    def __init__(self, parameters, loop, names, instance, precedence, owner):
+        assert precedence == len(self.links) + 1
         self.loop, self.owner = loop, owner
         self.published = []
-        self.ready, self.blocked, self.is_stalled = False, None, False
+        self.ready, self.blocked, self.is_stalled, self.looks = False, None, False, 0
         self.links.append(self)
         if self.opens:
             loop.call_later(0, self.open)
@@ -88,8 +89,12 @@ class PlayedLink:
         else:
             self.on_answer(request)
 
-    def stalled(self, now):
-        return self.is_stalled
+    def stalls_at(self):
+        return 0.0 if self.is_stalled else None
+
+    def look(self):
+        self.looks += 1
+        self.owner.served(anybody=False)
 
     def drop(self, why):
         self.ready = False
@@ -161,7 +166,7 @@ def test_a_refusal_ends_a_request(make, text, error):
 
 def test_a_refusal_of_the_second_copy_does_not(make):
     """A request that was accepted once waits for its answer, though its second copy is refused."""
-    with pytest.raises(DeadlineExceeded, match="sent 2 times"):
+    with pytest.raises(DeadlineExceeded, match=r"sent 2 times\): no coordinator is running"):
         ask(make(), "accepted_then_full", timeout=0.8).result(SOON_S)
 
 
@@ -222,7 +227,7 @@ def test_a_blocked_link_holds_requests_until_their_deadline(make):
     late = ask(thread, "answer me")
     assert len(link.published) == 1
     link.blocked = None
-    link.loop.add_callback_threadsafe(link.owner.link_ready)
+    link.loop.add_callback_threadsafe(link.owner.link_unblocked)
 
     assert late.result(SOON_S).text == "Yes."
 

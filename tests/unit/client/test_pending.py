@@ -103,7 +103,7 @@ def test_a_refusal_of_a_later_copy_says_nothing():
     pending = Pending()
     entry = pending.add(request("a"), "token", 0.0)
 
-    pending.accepted("a")
+    pending.accepted("a", 0.0)
     refused = pending.refused("a")
 
     assert refused is None
@@ -117,6 +117,44 @@ def test_a_refusal_ends_what_was_never_accepted():
 
     assert pending.refused("a") is entry
     assert pending.refused("a") is None
+
+
+def test_a_copy_on_its_way_is_not_sent_again():
+    """While a copy is unconfirmed none is sent; after a late confirm, half of the time that is left then is silence."""
+    pending = Pending()
+    entry = pending.add(request("a", timeout_s=60), "token", 0.0)
+    entry.published()
+
+    assert pending.due(30.0).resubmit == []
+    pending.accepted("a", 40.0)
+    assert pending.due(49.9).resubmit == []
+    assert pending.due(50.0).resubmit == [entry]
+
+
+def test_a_late_confirm_begins_the_silence():
+    """The time until the confirm is the network's, and no silence of the optimizer."""
+    pending = Pending()
+    entry = pending.add(request("a", timeout_s=200), "token", 0.0)
+    entry.published()
+    pending.accepted("a", 29.0)
+
+    assert pending.due(58.9).resubmit == []
+    assert pending.due(59.0).resubmit == [entry]
+
+
+def test_a_copy_that_never_gets_confirmed_expires():
+    """A request whose copy stays unconfirmed ends at its deadline, after a few alarms and no second copy."""
+    pending = Pending()
+    entry = pending.add(request("a", timeout_s=60), "token", 0.0)
+    entry.published()
+    alarms = []
+
+    while (now := pending.next_alarm()) is not None:
+        alarms.append(now)
+        assert pending.due(now).resubmit == []
+
+    assert alarms[-1] == 60.0
+    assert len(alarms) < 10
 
 
 def test_late_and_duplicate_replies_are_counted():
@@ -210,9 +248,9 @@ class EveryRequestEndsOnce(RuleBasedStateMachine):
     def send(self, data):
         """A copy is published, and perhaps confirmed."""
         entry = self.open[data.draw(st.sampled_from(sorted(self.open)))]
-        entry.sent += 1
+        entry.published()
         if data.draw(st.booleans()):
-            self.pending.accepted(entry.request.id)
+            self.pending.accepted(entry.request.id, self.now)
 
     @precondition(lambda self: self.made)
     @rule(data=st.data(), how=st.sampled_from(["resolve", "discard", "refused"]))
@@ -238,6 +276,7 @@ class EveryRequestEndsOnce(RuleBasedStateMachine):
                 self.end(entry)
             for entry in due.resubmit:
                 assert self.now < entry.deadline
+                assert not entry.on_its_way
         self.now = until
 
     @rule()

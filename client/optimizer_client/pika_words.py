@@ -1,0 +1,19 @@
+"""What pika says of a failure, in words."""
+
+import pika.exceptions  # type: ignore[import-untyped]
+
+
+def words(error: BaseException) -> str:
+    """What pika says of a failure, as the end of a sentence."""
+    match error:
+        case pika.exceptions.ProbableAuthenticationError():
+            return "RabbitMQ does not know the user, or not with this password."
+        case pika.exceptions.ProbableAccessDeniedError():
+            return "the user may not use this virtual host, or it does not exist."
+        case pika.exceptions.IncompatibleProtocolError():
+            return "what listens there does not speak AMQP 0-9-1."
+    inner = getattr(error, "exceptions", None) or [getattr(error, "exception", None) or next(iter(error.args), None)]
+    if isinstance(inner[-1], BaseException):
+        return words(inner[-1])
+    text = getattr(error, "reply_text", None) or getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text if text.endswith(".") else f"{text}."
