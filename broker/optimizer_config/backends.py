@@ -44,6 +44,9 @@ _HEADERS_BY_HOST = {
 _KEYS = ("api_key", "key", "token", "secret", "password")
 
 
+_LONGEST_CALL_S = 600.0
+
+
 def read_backend(owner: Table, written: str, base: Backend | None, breaker: BreakerSettings) -> Backend:
     """The backend at a key of `[backends]`. What it does not say is taken from `base`; of its breaker from `breaker`.
 
@@ -67,7 +70,7 @@ def read_backend(owner: Table, written: str, base: Backend | None, breaker: Brea
         "api_key_env": _variable(table),
         "api_key_file": _path(table),
         "kind": table.choice("kind", ("free", "paid", "local")),
-        "timeout_s": table.seconds("timeout_s", least=0.1),
+        "timeout_s": _timeout_s(table),
         "prices": table.text("genai_prices"),
         "headers": _headers(table) or None,
         "max_workers": table.whole("max_workers"),
@@ -78,6 +81,14 @@ def read_backend(owner: Table, written: str, base: Backend | None, breaker: Brea
     given |= _max_share(table) | _ratelimit_headers(table)
     table.finish()
     return msgspec.structs.replace(base, **given) if base else _new(table, name, given)
+
+
+def _timeout_s(table: Table) -> float | None:
+    timeout_s = table.seconds("timeout_s", least=0.1)
+    if timeout_s is not None and timeout_s > _LONGEST_CALL_S:
+        why = "RabbitMQ lets nobody keep a message for more than 30 minutes, of which it may wait for 15"
+        table.fail("timeout_s", f"must be at most {_LONGEST_CALL_S:g} seconds ({why}), got {timeout_s:g}.")
+    return timeout_s
 
 
 def _new(table: Table, name: str, given: dict[str, Any]) -> Backend:

@@ -25,6 +25,8 @@ SYSTEM_FILE = "/etc/optimizer/optimizer.toml"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SCHEMES = {"amqp_url": ("amqp", "amqps"), "redis_url": ("redis", "rediss", "unix")}
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+# With the longest call (`timeout_s` of a backend) it stays below the 30 minutes after which RabbitMQ ends a consumer.
+_LONGEST_HOLD_S = 900.0
 _MAX_TTL_S = 366 * 24 * 3600.0
 
 
@@ -162,6 +164,11 @@ def _waits(root: Table) -> Waits:
     given: dict[str, Any] = {}
     if (drain_s := table.seconds("drain_s")) is not None:
         given["drain_s"] = drain_s
+    for key, least_s, most_s in (("hold_s", 1.0, _LONGEST_HOLD_S), ("self_check_s", 0.1, 300.0)):
+        if (seconds := table.seconds(key, least=least_s)) is not None:
+            if seconds > most_s:
+                table.fail(key, f"must be at most {most_s:g} seconds, got {seconds:g}.")
+            given[key] = seconds
     if (pauses := table.take("retry_s")) is not None:
         if not isinstance(pauses, list):
             table.fail("retry_s", "must be a list of seconds, for example [1, 2, 4].")

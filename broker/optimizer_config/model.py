@@ -122,11 +122,14 @@ class Waits(msgspec.Struct, frozen=True):
     """How long the processes wait, in seconds.
 
     `drain_s`: for what a process has begun when it is asked to stop; `retry_s`: before each repetition of a call on the
-    last backend of its route.
+    last backend of its route; `hold_s`: until a message that waits in a process goes back to its queue, because RabbitMQ
+    lets nobody keep one for more than 30 minutes; `self_check_s`: between two messages of a process to itself.
     """
 
     drain_s: float = 25.0
     retry_s: tuple[float, ...] = (1.0, 2.0, 4.0)
+    hold_s: float = 900.0
+    self_check_s: float = 15.0
 
 
 class RetrySettings(msgspec.Struct, frozen=True):

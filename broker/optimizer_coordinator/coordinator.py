@@ -10,8 +10,9 @@ from optimizer_coordinator.routing import Router
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.stage import Parts, Stage
 from optimizer_coordinator.watch import Watch
-from optimizer_service.lifetime import first_of
+from optimizer_service.lifetime import first_of, tell_blocked
 from optimizer_service.logs import Logger
+from optimizer_service.self_check import SelfCheck
 from optimizer_state.flights import Flights
 from optimizer_state.quotas import Quotas
 from optimizer_state.store import Store
@@ -37,7 +38,10 @@ class Coordinator:
             barriers=(QuotaBarrier(quotas, config.quotas.over),),
             source=f"coordinator/{instance}",
             drain_s=config.waits.drain_s,
+            hold_s=config.waits.hold_s,
+            served=config.served,
         )
+        self._self_check_s = config.waits.self_check_s
         # Their call queues must exist even before a worker of theirs was ever started.
         self._served = sorted(config.served)
         self._stop = stop
@@ -45,6 +49,7 @@ class Coordinator:
         self._snapshot = Snapshot(store, config)
         self.watch = Watch(store, self._snapshot, router, quotas, instance, log)
         self.serving = False
+        self.blocked: str | None = None
 
     async def serve(self, session: Session) -> None:
         """Serve on one session until it is lost or the process is asked to stop; then finish what was taken."""
@@ -55,17 +60,29 @@ class Coordinator:
         await self.watch.look()
         stage = Stage(self._parts, self._snapshot, session, channel, calls, self._log)
         tag = await channel.consume(self._names.requests, stage.deliver, prefetch=PREFETCH, on_cancel=session.lost.set)
+        check = SelfCheck(session, channel, self._names, lambda: [self._names.requests], self._self_check_s, self._log)
+        await check.start()
         self.watch.speaker = stage.speaker
         self.serving = True
         self._log.info("ready", queue=self._names.requests)
         working = asyncio.ensure_future(stage.work())
+        checking = asyncio.ensure_future(check.watch())
+        session.on_block(self._told_blocked)
         try:
             await first_of(self._stop, session.lost)
+            checking.cancel()
             if not session.lost.is_set():
-                await channel.stop_consuming(tag)
-                await stage.drain()
+                await stage.drain(tag)
         finally:
             self.serving = False
+            self.blocked = None
+            checking.cancel()
             self.watch.speaker = None
             working.cancel()
             await stage.abandon()
+        if check.failure is not None:
+            raise check.failure
+
+    def _told_blocked(self, why: str | None) -> None:
+        self.blocked = why
+        tell_blocked(self._log, why)

@@ -1,5 +1,7 @@
 """Publishing the call of a flight, and ending the flight if that is impossible."""
 
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Literal
 
 from optimizer_coordinator.intake import Intake, Reception
@@ -9,16 +11,16 @@ from optimizer_service.crash_points import crash_point
 from optimizer_service.outbox import publish_call
 from optimizer_state.flights import Answer, Flights
 from optimizer_state.store import RedisAway
-from optimizer_wire.errors import BackendUnavailable, OptimizerError, Overloaded
-from optimizer_wire.messages import Hop, Waiter
-from optimizer_wire.session import Channel, Refused, Session, Unconfirmed, Unroutable
-from optimizer_wire.topology import Names
+from optimizer_wire.errors import BackendUnavailable, DeadlineExceeded, OptimizerError, Overloaded
+from optimizer_wire.messages import Call, Hop, Waiter
+from optimizer_wire.session import Blocked, Channel, Refused, Session, Unconfirmed, Unroutable
+from optimizer_wire.topology import Names, backend_topology
 
 Dispatched = Literal["published", "ended", "lost"]
 
 
 class Dispatcher:
-    """Publishes calls with confirms, on a channel of their own."""
+    """Publishes calls with confirms, on a channel of their own; `served` are the backends whose queues must exist."""
 
     def __init__(
         self,
@@ -29,7 +31,9 @@ class Dispatcher:
         flights: Flights,
         speaker: Speaker,
         session: Session,
+        served: Collection[str],
     ) -> None:
+        self._served = frozenset(served)
         self._calls = calls
         self._names = names
         self._reception = reception
@@ -49,6 +53,9 @@ class Dispatcher:
             self._snapshot.sent_to(route[0].backend)
             await self._publish(intake, route, flight, number)
             crash_point("coordinator.after_publish")
+        except Blocked as error:
+            await self._too_late(intake, flight, error)
+            return "ended"
         except Unconfirmed:
             self._session.lost.set()
             return "lost"
@@ -63,7 +70,7 @@ class Dispatcher:
         for hop in range(len(route)):
             call = self._reception.call(intake, route[hop:], flight, number)
             try:
-                await publish_call(self._calls, self._names, call)
+                await self._publish_or_declare(call)
             except Unroutable:
                 continue
             except Refused:
@@ -74,6 +81,26 @@ class Dispatcher:
         if full:
             raise Overloaded(f"The queues of {names} are full.", retry_after_s=5)
         raise BackendUnavailable(f"No worker of {names} has ever been started; start one with: optimizer worker")
+
+    async def _publish_or_declare(self, call: Call) -> None:
+        """Publish a call; a queue of ours that somebody deleted is declared again first."""
+        # While RabbitMQ has an alarm it may still come in time.
+        blocked_s = max(0, call.waiter.deadline_ms - self._snapshot.view.now_ms) / 1000
+        try:
+            await publish_call(self._calls, self._names, call, blocked_s=blocked_s)
+        except Unroutable:
+            if (backend := call.route[0].backend) not in self._served:
+                raise
+            await self._session.declare(backend_topology(self._names, [backend]))
+            await publish_call(self._calls, self._names, call, blocked_s=blocked_s)
+
+    async def _too_late(self, intake: Intake, flight: int, error: Blocked) -> None:
+        """Its time is over, and RabbitMQ has not read its call: it may, later, for others in the flight."""
+        late = DeadlineExceeded(f"{error} Nothing was called.")
+        if flight:
+            with suppress(RedisAway):
+                await self._flights.leave(intake.admission.fingerprint, intake.waiter)
+        await self._speaker.failed(intake, late, (intake.waiter,))
 
     async def _end(self, intake: Intake, flight: int, number: int, error: OptimizerError) -> None:
         waiters: tuple[Waiter, ...] = (intake.waiter,)

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from optimizer_coordinator.intake import Intake
 from optimizer_coordinator.line import Barrier, Lines, Waiting
-from optimizer_coordinator.look import Look
+from optimizer_coordinator.look import HOLD_S, Look
 from optimizer_coordinator.metrics import GATE_WAITING
 from optimizer_coordinator.speaker import Speaker
 from optimizer_state.flights import Flights
@@ -37,12 +37,14 @@ class GateClosed(Exception):
 class Gate:
     """Holds requests until every barrier that concerns them has let them pass."""
 
-    def __init__(self, barriers: Sequence[Barrier], store: Store, flights: Flights, speaker: Speaker) -> None:
+    def __init__(
+        self, barriers: Sequence[Barrier], store: Store, flights: Flights, speaker: Speaker, hold_s: float = HOLD_S
+    ) -> None:
         self._barriers = tuple(barriers)
         self._store = store
         self._flights = flights
         self._lines = Lines()
-        self._look = Look(self._lines, store, flights, speaker)
+        self._look = Look(self._lines, store, flights, speaker, hold_s)
         self._came = asyncio.Event()
         self._polling: asyncio.Task[None] | None = None
         self._closed = False
@@ -58,7 +60,7 @@ class Gate:
 
         :raises QuotaExceeded, Cancelled, DeadlineExceeded, Overloaded: never; what the request held is given back.
         :raises GateClosed: the session ends first.
-        :raises HeldTooLong: its message is to be handed back.
+        :raises HeldTooLong: its message is to go back to the end of its queue.
         """
         barriers = tuple(barrier for barrier in self._barriers if barrier.concerns(intake))
         if not barriers:

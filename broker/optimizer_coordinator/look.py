@@ -14,11 +14,11 @@ from optimizer_wire.errors import Cancelled, DeadlineExceeded, OptimizerError
 # How often everybody is looked after: whether it is still wanted, and has time left.
 WATCH_MS = 500
 # RabbitMQ ends the channel of a consumer that holds a message for 30 minutes.
-LONGEST_HELD_MS = 15 * 60 * 1000
+HOLD_S = 900.0
 
 
 class HeldTooLong(Exception):
-    """A request has waited for so long that its message must be delivered anew."""
+    """A request has waited for so long that RabbitMQ must have its message back."""
 
 
 @dataclass(slots=True)
@@ -32,8 +32,11 @@ class _Outcome:
 class Look:
     """Looks at the lines of one gate."""
 
-    def __init__(self, lines: Lines, store: Store, flights: Flights, speaker: Speaker) -> None:
+    def __init__(
+        self, lines: Lines, store: Store, flights: Flights, speaker: Speaker, hold_s: float = HOLD_S
+    ) -> None:
         self._lines = lines
+        self._hold_ms = round(hold_s * 1000)
         self._store = store
         self._flights = flights
         self._speaker = speaker
@@ -77,7 +80,7 @@ class Look:
             if left_ms <= (WATCH_MS if self._lines.on_hold(one, now_ms) else 0):
                 waited_s = max(0, now_ms - one.intake.waiter.since_ms) / 1000
                 one.fail(DeadlineExceeded(f"It waited {waited_s:.1f} s {self._lines.reason(one)}."))
-            elif now_ms - one.since_ms > LONGEST_HELD_MS:
+            elif now_ms - one.since_ms > self._hold_ms:
                 one.fail(HeldTooLong())
         return [one for one in self._lines if one.flight and not one.decision.done()]
 

@@ -10,9 +10,10 @@ from optimizer_config.model import Config
 from optimizer_coordinator.coordinator import Coordinator
 from optimizer_coordinator.snapshot import REFRESH_S
 from optimizer_service.crash_points import arm
-from optimizer_service.health import AdminRefused, AdminServer, Readiness
+from optimizer_service.health import AdminRefused, AdminServer, Readiness, degraded
 from optimizer_service.lifetime import (
     EXIT_CONFIG,
+    EXIT_INTERNAL,
     every,
     exit_code_of,
     keep_session,
@@ -20,6 +21,7 @@ from optimizer_service.lifetime import (
     what_to_do,
 )
 from optimizer_service.logs import logger, tell_redis
+from optimizer_service.self_check import NotConsuming
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.ids import new_id
@@ -52,7 +54,9 @@ async def serve(
     def readiness() -> Readiness:
         return Readiness(
             missing={} if coordinator.serving else {"rabbitmq": "not consuming"},
-            degraded={"redis": "away: every request leads a call of its own"} if store.away else {},
+            degraded=degraded(
+                coordinator.blocked, "away: every request leads a call of its own" if store.away else None
+            ),
         )
 
     admin = AdminServer(admin_host, admin_port, readiness, token=admin_token)
@@ -67,6 +71,9 @@ async def serve(
     ]
     try:
         await keep_session(config.amqp_url, f"optimizer coordinator {instance}", coordinator.serve, stop, log)
+    except NotConsuming as error:
+        log.error("leaving", reason=str(error))
+        return EXIT_INTERNAL
     except (TopologyDiffers, NotPermitted) as error:
         log.error("cannot start", reason=what_to_do(error))
         return exit_code_of(error)

@@ -14,7 +14,7 @@ request whose ack was handled has been answered. A call is published with a conf
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass
 
 from aiormq.abc import DeliveredMessage
@@ -26,6 +26,7 @@ from optimizer_coordinator.leading import Leading
 from optimizer_coordinator.line import Barrier
 from optimizer_coordinator.look import HeldTooLong
 from optimizer_coordinator.metrics import ADMISSION, BATCH, REDIS_UP, REQUESTS
+from optimizer_coordinator.sending_back import SendingBack, origin_of
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
 from optimizer_coordinator.turns import TurnBarrier
@@ -36,7 +37,7 @@ from optimizer_state.flights import Admitted, Flights, Gone, Hit, Join, Known, L
 from optimizer_state.store import RedisAway, Store
 from optimizer_state.turns import Turns
 from optimizer_wire.errors import Cancelled, DeadlineExceeded, OptimizerError
-from optimizer_wire.session import BrokerUnavailable, Channel, Session, delivery_of
+from optimizer_wire.session import BrokerUnavailable, Channel, Session, Unconfirmed, delivery_of
 from optimizer_wire.topology import Names
 
 BATCH_MAX = 256
@@ -44,7 +45,9 @@ BATCH_MAX = 256
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What outlives a session. `source` names this coordinator in events; `drain_s` is how long it may take to end.
+    """What outlives a session. `source` names this coordinator in events; `drain_s` is how long it may take to end,
+    `hold_s` how long a request may wait here before RabbitMQ gets its message back. `served` are the backends whose
+    queues must exist.
 
     `barriers` is what a request may have to wait for at the gate after its turn, in this order.
     """
@@ -56,6 +59,8 @@ class Parts:
     barriers: Sequence[Barrier]
     source: str
     drain_s: float
+    hold_s: float
+    served: Collection[str]
 
 
 class Stage:
@@ -78,12 +83,15 @@ class Stage:
         self.speaker = Speaker(Outbox(channel, parts.names, self._clock), parts.source, self._clock)
         self._turns = TurnBarrier(Turns(parts.store), parts.flights, self.speaker, self._clock)
         barriers = (self._turns, *parts.barriers)
-        self._gate = Gate(barriers, parts.store, parts.flights, self.speaker)
+        self._gate = Gate(barriers, parts.store, parts.flights, self.speaker, parts.hold_s)
+        self._sending_back = SendingBack(calls, parts.names, session.user, self._clock)
         self._leading = Leading(
             parts.reception,
             snapshot,
             self._gate,
-            Dispatcher(calls, parts.names, parts.reception, snapshot, parts.flights, self.speaker, session),
+            Dispatcher(
+                calls, parts.names, parts.reception, snapshot, parts.flights, self.speaker, session, parts.served
+            ),
             parts.flights,
             self.speaker,
         )
@@ -110,14 +118,15 @@ class Stage:
             self._log.exception("batch failed")
             self._session.lost.set()
 
-    async def drain(self) -> None:
-        """Finish what was taken, for at most the configured time."""
+    async def drain(self, consumer: str) -> None:
+        """Take nothing more of this consumer and finish what was taken, for at most the configured time."""
         try:
             async with asyncio.timeout(self._drain_s):
+                await self._channel.stop_consuming(consumer)
                 while self._inbox or self._busy or self._pending:  # noqa: ASYNC110 - three things, once in a life
                     await asyncio.sleep(0.01)
                 await self._channel.flush()
-        except TimeoutError:
+        except (TimeoutError, BrokerUnavailable):
             self._log.warning("left undone", requests=len(self._inbox) + len(self._pending))
 
     async def abandon(self) -> None:
@@ -132,7 +141,7 @@ class Stage:
         taken: list[tuple[DeliveredMessage, Intake]] = []
         crash_point("coordinator.after_receive")
         for message in batch:
-            envelope = _envelope(message, self._clock.now_ms())
+            envelope = _envelope(message, self._session.user, self._clock.now_ms())
             try:
                 intake = self._reception.receive(envelope)
             except OptimizerError as error:
@@ -205,12 +214,24 @@ class Stage:
             if await self._leading.lead(intake, decision):
                 await self._ack(message)
         except HeldTooLong:
-            await self._channel.requeue(_tag(message))
+            await self._send_back(message, intake)
         except BrokerUnavailable:
             self._session.lost.set()
         except Exception:  # noqa: BLE001 - whatever it was, another coordinator must get what this one holds
             self._log.exception("request failed")
             self._session.lost.set()
+
+    async def _send_back(self, message: DeliveredMessage, intake: Intake) -> None:
+        """It waited for as long as a message may be kept: to the end of the queue with it, or to this place again.
+
+        Not by requeueing, but for a full queue: that counts towards the delivery limit, as if it had harmed somebody.
+        """
+        try:
+            sent = await self._sending_back.send(message, intake.waiter)
+        except Unconfirmed:
+            self._session.lost.set()
+            return
+        await (self._ack(message) if sent else self._channel.requeue(_tag(message)))
 
     def _pass_by(self, intake: Intake) -> None:
         """It needs no call of its own, so that nobody is to wait for its turn."""
@@ -253,7 +274,9 @@ def _tag(message: DeliveredMessage) -> int:
     return delivery_of(message)[0]
 
 
-def _envelope(message: DeliveredMessage, now_ms: int) -> Envelope:
+def _envelope(message: DeliveredMessage, coordinators: str, now_ms: int) -> Envelope:
     properties = message.header.properties
-    user = properties.user_id or None
-    return Envelope(message.body, properties.message_type, properties.reply_to, user, now_ms, properties.app_id)
+    user, received_ms = origin_of(properties, coordinators)
+    return Envelope(
+        message.body, properties.message_type, properties.reply_to, user, received_ms or now_ms, properties.app_id
+    )

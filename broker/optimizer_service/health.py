@@ -31,6 +31,12 @@ class AdminRefused(Exception):
     """The admin port cannot be opened; the message says why and what to do."""
 
 
+def degraded(blocked: str | None, redis: str | None) -> dict[str, str]:
+    """What a process does without: RabbitMQ's taking of messages, for a reason, and Redis, with what comes of it."""
+    found = {"redis": redis, "rabbitmq": blocked and f"takes no messages: {blocked}"}
+    return {name: why for name, why in found.items() if why}
+
+
 class PortTaken(AdminRefused):
     """The admin port is in use."""
 

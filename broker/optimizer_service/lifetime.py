@@ -19,6 +19,12 @@ EXIT_INTERNAL = 70
 EXIT_NOT_PERMITTED = 77
 EXIT_CONFIG = 78
 
+# The longest pause between two attempts to connect. Together with the longest attempt it is less than the 15 s within
+# which everything is to go on when RabbitMQ is back.
+LONGEST_PAUSE_S = 5.0
+# A session that lasted for less was none: a broker that accepts and refuses again is not to be asked without a pause.
+LASTING_S = 5.0
+
 try:
     import uvloop
 except ImportError:  # not built for this platform; the standard loop does the same, slower
@@ -57,24 +63,37 @@ async def keep_session(
     :raises NotPermitted: if the broker refuses something to this user.
     """
     attempt = 0
+    loop = asyncio.get_running_loop()
     while not stop.is_set():
+        began = loop.time()
         try:
             async with await Session.open(url, name) as session:
-                attempt = 0
+                began = loop.time()
                 await serve(session)
                 if session.refused is not None:
                     raise session.refused
                 if not stop.is_set():
                     log.warning("connection lost", to="rabbitmq")
+            lasted = loop.time() - began >= LASTING_S
         except NotPermitted:
             raise
         except BrokerUnavailable as error:
             log.warning("rabbitmq unavailable", reason=str(error), attempt=attempt)
+            lasted = False
         if stop.is_set():
             return
+        attempt = 0 if lasted else attempt
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), backoff_s(attempt))
+            await asyncio.wait_for(stop.wait(), backoff_s(attempt, cap_s=LONGEST_PAUSE_S))
         attempt += 1
+
+
+def tell_blocked(log: Logger, why: str | None) -> None:
+    """Log that RabbitMQ takes no messages, for a reason, or (None) does again."""
+    if why:
+        log.warning("rabbitmq takes no messages", reason=why)
+    else:
+        log.warning("rabbitmq takes messages again")
 
 
 def what_to_do(error: TopologyDiffers | NotPermitted) -> str:

@@ -46,14 +46,15 @@ class Outbox:
         )
 
 
-async def publish_call(channel: Channel, names: Names, call: Call) -> None:
+async def publish_call(channel: Channel, names: Names, call: Call, *, blocked_s: float = 0.0) -> None:
     """Publish a call to the backend of its station, on a channel with confirms.
 
-    :raises Unroutable, Refused, Unconfirmed: see `Channel.publish_confirmed`.
+    :raises Unroutable, Refused, Blocked, Unconfirmed: see `Channel.publish_confirmed`.
     """
     await channel.publish_confirmed(
         names.calls,
         names.call_key(call.route[call.hop].backend, call.waiter.priority),
         encode(call),
         properties(CALL_TYPE, call.waiter.id, content_type=CONTENT_TYPE, agent=call.waiter.agent, durable=True),
+        blocked_s=blocked_s,
     )

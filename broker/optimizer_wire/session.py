@@ -105,6 +105,11 @@ class Channel:
         self._connection = connection
         self._outgoing = Outgoing(underlay)
 
+    @property
+    def blocked(self) -> str | None:
+        """Why the broker takes no messages for now, or None."""
+        return self._connection.blocked
+
     async def declare(self, topology: Topology) -> None:
         """Declare everything that is missing.
 

@@ -80,6 +80,11 @@ class Names:
         """Exchange and queue of what could not be handled."""
         return f"{self.prefix}.dead"
 
+    @property
+    def self_checks(self) -> str:
+        """What the queues begin with that processes check themselves with."""
+        return f"{self.prefix}.self-check."
+
     def call_key(self, backend: str, priority: Priority) -> str:
         """Routing key of a call."""
         return f"{backend}.{priority.value}"
@@ -155,6 +160,17 @@ def event_queue(name: str) -> Queue:
     return Queue(
         name,
         {"x-queue-type": "classic", "x-max-length": EVENTS_BUFFER, "x-overflow": "drop-head"},
+        durable=False,
+        exclusive=True,
+        auto_delete=True,
+    )
+
+
+def self_check_queue(names: Names, instance: str) -> Queue:
+    """A process' own queue, for messages to itself; gone with its connection."""
+    return Queue(
+        f"{names.self_checks}{instance}",
+        {"x-queue-type": "classic"},
         durable=False,
         exclusive=True,
         auto_delete=True,

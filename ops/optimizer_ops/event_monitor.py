@@ -8,7 +8,8 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -17,7 +18,15 @@ from rich.console import Console
 from rich.text import Text
 
 from optimizer_config.guess import did_you_mean
-from optimizer_service.lifetime import EXIT_NOT_PERMITTED, EXIT_UNAVAILABLE, first_of, run, stop_on_signals
+from optimizer_service.lifetime import (
+    EXIT_NOT_PERMITTED,
+    EXIT_UNAVAILABLE,
+    LONGEST_PAUSE_S,
+    first_of,
+    run,
+    stop_on_signals,
+)
+from optimizer_wire.backoff import backoff_s
 from optimizer_wire.codec import decode
 from optimizer_wire.errors import InvalidRequest
 from optimizer_wire.events import KINDS, Event
@@ -42,18 +51,27 @@ async def monitor(url: str, prefix: str, patterns: Sequence[str], as_json: bool,
     for doubt in unknown_patterns(patterns):
         print(f"optimizer: warning: {doubt}", file=sys.stderr)
     stop = stop_on_signals()
-    try:
-        async with await Session.open(url, "optimizer event monitor") as session:
-            await _print(session, Names(prefix), patterns, as_json=as_json, count=count, stop=stop)
-            if stop.is_set():
-                return 0
-            print("optimizer: the connection to RabbitMQ was lost", file=sys.stderr)
-    except NotPermitted as error:
-        print(f"optimizer: {error}", file=sys.stderr)
-        return EXIT_NOT_PERMITTED
-    except (BrokerUnavailable, TopologyDiffers) as error:
-        print(f"optimizer: {error}", file=sys.stderr)
-    return EXIT_UNAVAILABLE
+    printer = _Printer(_line if as_json else _Pretty().show, count, stop)
+    attempt = 0
+    while not stop.is_set():
+        try:
+            async with await Session.open(url, "optimizer event monitor") as session:
+                await _listen(session, Names(prefix), patterns, printer)
+                attempt = 0
+            if not stop.is_set():
+                print("optimizer: the connection to RabbitMQ was lost; connecting again", file=sys.stderr)
+        except NotPermitted as error:
+            print(f"optimizer: {error}", file=sys.stderr)
+            return EXIT_NOT_PERMITTED
+        except (BrokerUnavailable, TopologyDiffers) as error:
+            print(f"optimizer: {error}", file=sys.stderr)
+            # At the start it is as likely a wrong address as a broker that restarts.
+            if not printer.listened:
+                return EXIT_UNAVAILABLE
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), backoff_s(attempt, cap_s=LONGEST_PAUSE_S))
+        attempt += 1
+    return 0
 
 
 def unknown_patterns(patterns: Sequence[str]) -> list[str]:
@@ -74,33 +92,40 @@ def topic_matches(topic: str, kind: str) -> bool:
     )
 
 
-async def _print(
-    session: Session, names: Names, patterns: Sequence[str], *, as_json: bool, count: int | None, stop: asyncio.Event
-) -> None:
-    show = _line if as_json else _Pretty().show
-    seen = 0
+class _Printer:
+    """Shows events, `count` of them at most; `listened` says whether it ever could."""
 
-    def deliver(message: DeliveredMessage) -> None:
-        nonlocal seen
-        if stop.is_set():
+    def __init__(self, show: Callable[[Event], None], count: int | None, stop: asyncio.Event) -> None:
+        self._show = show
+        self._left = count
+        self.stop = stop
+        self.listened = False
+
+    def deliver(self, message: DeliveredMessage) -> None:
+        """Show one event."""
+        if self.stop.is_set():
             return  # what had already arrived when the last one was shown
         try:
-            show(decode(message.body, Event))
+            self._show(decode(message.body, Event))
         except InvalidRequest as error:
             print(f"optimizer: an event could not be read: {error}", file=sys.stderr)
-        seen += 1
-        if count is not None and seen >= count:
-            stop.set()
+        if self._left is not None:
+            self._left -= 1
+            if self._left <= 0:
+                self.stop.set()
 
+
+async def _listen(session: Session, names: Names, patterns: Sequence[str], printer: _Printer) -> None:
     channel = await session.channel()
     await session.declare(shared_topology(names))
     queue = event_queue(names.event_queue(session.user, new_id()))
     await channel.declare_queue(queue)
     for pattern in patterns:
         await channel.bind(queue.name, names.events, topic_pattern(pattern))
-    await channel.consume(queue.name, deliver, no_ack=True, on_cancel=session.lost.set)
+    await channel.consume(queue.name, printer.deliver, no_ack=True, on_cancel=session.lost.set)
     print(f"optimizer: listening to {', '.join(patterns)} on {names.events}", file=sys.stderr)
-    await first_of(stop, session.lost)
+    printer.listened = True
+    await first_of(printer.stop, session.lost)
 
 
 def _line(event: Event) -> None:

@@ -279,7 +279,7 @@ async def test_only_so_many_wait(entrance, monkeypatch):
 
 async def test_held_for_too_long(entrance, monkeypatch):
     """A request that waits for longer than RabbitMQ lets a message be held is handed back."""
-    monkeypatch.setattr(look_module, "LONGEST_HELD_MS", 100)
+    monkeypatch.setattr(entrance.gate._look, "_hold_ms", 100)
     tasks = [asyncio.ensure_future(entrance.come(f"b{number}", "bert")) for number in range(2)]
 
     assert await tasks[0]

@@ -41,6 +41,16 @@ class Consumption:
         """Whether calls come in."""
         return bool(self._tags)
 
+    @property
+    def queues(self) -> Sequence[str]:
+        """The queues that are to have this consumer now."""
+        return self._queues if self.active else ()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker has an alarm, and may read nothing of this connection."""
+        return self._channel.blocked is not None
+
     async def start(self) -> None:
         """Let calls come in."""
         for queue in self._queues:

@@ -10,6 +10,10 @@ from optimizer_wire.topology import Names
 from optimizer_workers.job import Job
 
 
+# While RabbitMQ has an alarm a message is waited for; a new connection would be blocked as well.
+BLOCKED_S = 900.0
+
+
 class Link:
     """The present session and its channels. `stage` counts sessions: a delivery can be acked only on its own."""
 
@@ -49,6 +53,11 @@ class Link:
         """
         return Outbox(self.channel, self.names, self._clock)
 
+    @property
+    def blocked(self) -> str | None:
+        """Why RabbitMQ takes no messages for now, or None."""
+        return self._session.blocked if self._session is not None and self.up else None
+
     def give_up(self) -> None:
         """End the session: its unacked deliveries go to whoever is next."""
         if self._session is not None:
@@ -78,7 +87,7 @@ class Link:
         attempts = job.call.attempts + job.attempts
         call = msgspec.structs.replace(job.call, hop=hop, number=number, attempts=attempts, moved_from=moved_from)
         try:
-            await publish_call(self._calls, self.names, call)
+            await publish_call(self._calls, self.names, call, blocked_s=BLOCKED_S)
         except (Unroutable, Refused):
             return False
         except Unconfirmed as error:

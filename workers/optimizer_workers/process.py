@@ -9,9 +9,17 @@ from optimizer_config.credentials import Secret, api_key
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend, Config
 from optimizer_service.crash_points import arm
-from optimizer_service.health import AdminRefused, AdminServer, Readiness
-from optimizer_service.lifetime import EXIT_CONFIG, exit_code_of, keep_session, stop_on_signals, what_to_do
+from optimizer_service.health import AdminRefused, AdminServer, Readiness, degraded
+from optimizer_service.lifetime import (
+    EXIT_CONFIG,
+    EXIT_INTERNAL,
+    exit_code_of,
+    keep_session,
+    stop_on_signals,
+    what_to_do,
+)
 from optimizer_service.logs import logger, tell_redis
+from optimizer_service.self_check import NotConsuming
 from optimizer_state.budget import Budget
 from optimizer_state.flights import Flights
 from optimizer_state.learned import Learned
@@ -67,7 +75,7 @@ async def serve(
         def readiness() -> Readiness:
             return Readiness(
                 missing={} if worker.serving else {"rabbitmq": "not consuming"},
-                degraded={"redis": "away: budgets by this worker's share"} if store.away else {},
+                degraded=degraded(worker.blocked, "away: budgets by this worker's share" if store.away else None),
             )
 
         admin = AdminServer(admin_host, admin_port, readiness, token=admin_token)
@@ -78,6 +86,10 @@ async def serve(
         except (TopologyDiffers, NotPermitted) as error:
             log.error("cannot start", reason=what_to_do(error))
             return exit_code_of(error)
+        except NotConsuming as error:
+            log.error("leaving", reason=str(error))
+            await worker.finish()
+            return EXIT_INTERNAL
         except AdminRefused as error:
             log.error("cannot start", reason=str(error))
             return EXIT_CONFIG
@@ -119,7 +131,7 @@ def parts(
         repeats=repeats,
         quotas=Quotas(store, config.quotas),
         weight=lambda agent: config.weight_of(agent[1]),
-        drain_s=config.waits.drain_s,
+        waits=config.waits,
     )
 
 

@@ -43,6 +43,9 @@ class Rest:
             before, ready = ready, self._fleet.ready()
             now_ms = self._clock.now_ms()
             dry_ms = self._planner.dry_ms(now_ms)
+            if self._consumption.blocked:
+                # A broker with an alarm does not hear of it.
+                continue
             if self._consumption.active and dry_ms > LET_GO_MS:
                 await self._consumption.stop()
                 let_go = await self._waiting.let_go()

@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from optimizer_config.model import Waits
 from optimizer_service.crash_points import crash_point
-from optimizer_service.lifetime import every, first_of
+from optimizer_service.lifetime import every, first_of, tell_blocked
 from optimizer_service.logs import Logger
+from optimizer_service.self_check import SelfCheck
 from optimizer_state.budget import Budget
 from optimizer_state.flights import RENEW_S, Flights
 from optimizer_state.learned import EXCHANGE_S, Learned
@@ -48,7 +50,7 @@ REPEATS_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a worker works with. `weight` is an agent's in fair sharing; `drain_s` how long calls may take to end."""
+    """What a worker works with. `weight` is an agent's in fair sharing."""
 
     upstream: Upstream
     budget: Budget
@@ -57,7 +59,7 @@ class Parts:
     repeats: Repeats
     quotas: Quotas
     weight: Callable[[Agent], float]
-    drain_s: float
+    waits: Waits = Waits()
 
 
 class Worker:
@@ -108,6 +110,7 @@ class Worker:
             store.clock,
         )
         self.serving = False
+        self.blocked: str | None = None
 
     async def serve(self, session: Session) -> None:
         """Serve on one session until it is lost or the process is asked to stop; then finish what runs."""
@@ -121,6 +124,10 @@ class Worker:
             channel, self._instance, self._link.stage, queues, self._take, self._refuse, on_cancel=session.lost.set
         )
         await consumption.start()
+        self_check_s = self._parts.waits.self_check_s
+        check = SelfCheck(session, channel, names, lambda: consumption.queues, self_check_s, self._log)
+        await check.start()
+        session.on_block(self._told_blocked)
         self.serving = True
         self._log.info("ready", concurrency=self._backend.concurrency)
         await self._reporter.worker(
@@ -128,7 +135,8 @@ class Worker:
         )
         rest = Rest(consumption, self._planner, self._waiting, self._fleet, self._store.clock, self._log)
         loops = [
-            asyncio.ensure_future(self._guard(loop)) for loop in (self._pump.work(), self._waiting.tend(), rest.watch())
+            asyncio.ensure_future(self._guard(loop))
+            for loop in (self._pump.work(), self._waiting.tend(), rest.watch(), check.watch())
         ]
         try:
             await first_of(self._stop, session.lost)
@@ -136,10 +144,22 @@ class Worker:
                 await self._drain(consumption)
         finally:
             self.serving = False
+            self.blocked = None
             for loop in loops:
                 loop.cancel()
             # What was not begun comes again with another delivery.
             self._scheduler.take_all()
+        if check.failure is not None:
+            raise check.failure
+
+    def _told_blocked(self, why: str | None) -> None:
+        self.blocked = why
+        tell_blocked(self._log, why)
+
+    async def finish(self) -> None:
+        """Let what runs come to its end, without a connection: the outcomes wait in Redis for the next delivery."""
+        if self._tasks.running:
+            await asyncio.wait(self._tasks.running, timeout=self._parts.waits.drain_s)
 
     async def leave(self) -> None:
         """Cancel what still runs, and tell the fleet that this worker stops."""
@@ -150,16 +170,20 @@ class Worker:
         await self._fleet.leave()
 
     async def _drain(self, consumption: Consumption) -> None:
-        """Take nothing new, hand back what was not begun, finish what runs."""
-        await consumption.stop()
-        await self._hand_back()
-        if self._tasks.running:
-            _, unfinished = await asyncio.wait(self._tasks.running, timeout=self._parts.drain_s)
-            if unfinished:
-                self._log.warning("left undone", calls=len(unfinished))
-        await self._hand_back()
-        await self._reporter.worker(self._link.outbox, events.WORKER_STOPPED, "drained")
-        await self._link.channel.flush()
+        """Take nothing new, hand back what was not begun, finish what runs; for so long, whatever RabbitMQ does."""
+        try:
+            async with asyncio.timeout(self._parts.waits.drain_s):
+                await consumption.stop()
+                await self._hand_back()
+                while self._tasks.running:
+                    await asyncio.wait(self._tasks.running)
+                await self._hand_back()
+                await self._reporter.worker(self._link.outbox, events.WORKER_STOPPED, "drained")
+                await self._link.channel.flush()
+        except (TimeoutError, BrokerUnavailable):
+            self._log.warning("left undone", calls=len(self._tasks.running))
+            with suppress(BrokerUnavailable):
+                await self._hand_back()
 
     async def _hand_back(self) -> None:
         for job in self._scheduler.take_all():

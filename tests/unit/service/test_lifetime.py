@@ -27,6 +27,7 @@ class FakeSession:
 
     failures = 0
     opened = 0
+    refused = None
 
     @classmethod
     async def open(cls, url, name):
@@ -46,8 +47,9 @@ class FakeSession:
 def fake(monkeypatch):
     """Sessions without a broker, and pauses of no length, whose attempts are noted."""
     session = type("Fresh", (FakeSession,), {"pauses": []})
+    monkeypatch.setattr(lifetime, "LASTING_S", 0.05)
     monkeypatch.setattr(lifetime, "Session", session)
-    monkeypatch.setattr(lifetime, "backoff_s", lambda attempt: session.pauses.append(attempt) or 0.0)
+    monkeypatch.setattr(lifetime, "backoff_s", lambda attempt, **_: session.pauses.append(attempt) or 0.0)
     return session
 
 
@@ -58,6 +60,7 @@ async def test_keeps_trying(fake):
 
     async def serve(session):
         served.append(session)
+        await asyncio.sleep(0.1)
         if len(served) == 3:
             stop.set()
 
@@ -66,6 +69,21 @@ async def test_keeps_trying(fake):
     assert len(served) == 3
     assert fake.pauses == [0, 1, 2, 0, 0]
     assert [event for event, _ in log.warnings] == ["rabbitmq unavailable"] * 3 + ["connection lost"] * 2
+
+
+async def test_a_broker_that_accepts_and_refuses(fake):
+    """Sessions that do not last are no success: the pauses between them go on growing."""
+    stop, served = asyncio.Event(), []
+
+    async def serve(session):
+        served.append(session)
+        if len(served) == 4:
+            stop.set()
+        raise BrokerUnavailable("refused")
+
+    await keep_session("amqp://x", "n", serve, stop, Log())
+
+    assert fake.pauses == [0, 1, 2]
 
 
 async def test_lost_in_the_middle(fake):
@@ -95,7 +113,7 @@ async def test_a_wrong_topology_is_final(fake):
 
 async def test_stop_ends_a_pause(fake, monkeypatch):
     """Being asked to stop ends a pause at once."""
-    monkeypatch.setattr(lifetime, "backoff_s", lambda attempt: 60.0)
+    monkeypatch.setattr(lifetime, "backoff_s", lambda attempt, **_: 60.0)
     fake.failures = 1
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(0.01, stop.set)
