@@ -19,11 +19,16 @@ SWEEP_GRACE_MS = 60_000
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a flight ended, as Redis keeps it: for later requests in the cache, and for the flight's own waiters."""
+    """How a flight ended, as Redis keeps it: for later requests in the cache, and for the flight's own waiters.
+
+    `tenant` is whose call it was, and `since_ms` when they asked (`Flights.complete` fills them in): to forget them.
+    """
 
     ok: bool
     leader: str
     stored_ms: int
+    tenant: str = ""
+    since_ms: int = 0
     result: msgspec.Raw = NO_RESULT
     backend: str | None = None
     model: str | None = None
@@ -229,6 +234,7 @@ class Flights:
 
     async def complete(self, call: Call, owner: str, answer: Answer, *, store_ttl_ms: int) -> Completed:
         """End a flight with its outcome; an empty `owner` ends one whose call could not be published."""
+        answer = msgspec.structs.replace(answer, tenant=call.waiter.tenant, since_ms=call.waiter.since_ms)
         arguments = (
             call.flight,
             call.number,

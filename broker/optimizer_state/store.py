@@ -58,6 +58,7 @@ Script = Literal[
     "release",
     "cancel",
     "sweep",
+    "forget",
     "reserve",
     "arrive",
     "settle",

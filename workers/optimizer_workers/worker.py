@@ -12,6 +12,7 @@ from optimizer_service.logs import Logger
 from optimizer_service.self_check import SelfCheck
 from optimizer_state.budget import Budget
 from optimizer_state.flights import RENEW_S, Flights
+from optimizer_state.forgotten import Forgotten
 from optimizer_state.learned import EXCHANGE_S, Learned
 from optimizer_state.presence import HEARTBEAT_S, Presence
 from optimizer_state.quotas import Quotas
@@ -30,6 +31,8 @@ from optimizer_workers.estimate import request_chars
 from optimizer_workers.execution import Execution
 from optimizer_workers.fair_queue import Agent
 from optimizer_workers.fleet import Fleet
+from optimizer_workers.forgetting import LOOK_S as FORGET_S
+from optimizer_workers.forgetting import Forgetting
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
 from optimizer_workers.metrics import REDIS_UP
@@ -96,6 +99,7 @@ class Worker:
             tasks,
             store.clock,
         )
+        self._forgetting = Forgetting(Forgotten(store), self._scheduler, execution, tasks)
         self._pump = Pump(
             self._backend,
             self._scheduler,
@@ -227,6 +231,7 @@ class Worker:
             every(REPEATS_S, self._parts.repeats.remind),
             every(RENEW_S, self._keep),
             every(EXCHANGE_S, self._learn),
+            every(FORGET_S, self._forgetting.look),
         )
 
     async def _beat(self) -> None:

@@ -9,9 +9,18 @@ if redis.call('HGET', done, 'blob') then
   return {'late'}
 end
 
-if tonumber(ttl_ms) > 0 then redis.call('SET', ANSWER, blob, 'PX', ttl_ms) end
+local f = redis.call('HMGET', FLIGHT, 'f', 'n', 'o', 'x')
+-- A tenant that was in this flight has been forgotten since.
+local forgotten = f[1] == flight and f[4]
+-- Nobody waited any more, which ended the flight before this call could be broken off.
+local cancelled = f[1] ~= flight and redis.call('GET', id_key(id)) == 'cancelled'
+if tonumber(ttl_ms) > 0 and not forgotten and not cancelled then redis.call('SET', ANSWER, blob, 'PX', ttl_ms) end
 
-local f = redis.call('HMGET', FLIGHT, 'f', 'n', 'o')
+if forgotten and f[2] == number and (f[3] or '') == owner and #waiters(FLIGHT) == 0 then
+  redis.call('DEL', FLIGHT)
+  return {'mine'}
+end
+if cancelled and not f[1] then return {'mine'} end
 if not f[1] then
   -- Redis forgot the flight while it ran: remember the outcome for the one waiter that is known.
   redis.call('HSET', done, 'o', owner, 'blob', blob, field_of(id, waiter), waiter)

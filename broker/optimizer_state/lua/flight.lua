@@ -3,7 +3,8 @@
 --   :answer        the stored answer, with the time to live of the cache policy
 --   :flight        hash: f flight, n dispatch number, o owner, l lease until, d latest deadline, p best priority,
 --                  r owner that released the last dispatch, w:<name>\n<reply queue> one waiter each,
---                  q 1 while the one that leads waits at the gate, then the id of the one that was let through
+--                  q 1 while the one that leads waits at the gate, then the id of the one that was let through,
+--                  x 1 if a tenant was forgotten that waited here: what comes of it is not stored
 --   :done:<f>      the flight after its end: the same hash with its outcome in `blob`, kept for a while
 --   :id:<name>     the flight that a request belongs to, or why it no longer waits ("cancelled", "expired")
 --

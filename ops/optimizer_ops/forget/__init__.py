@@ -1,0 +1,1 @@
+"""`optimizer forget`: nothing of what a tenant asked and was answered remains."""

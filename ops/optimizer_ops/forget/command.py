@@ -1,0 +1,51 @@
+"""The command `optimizer forget`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from optimizer_ops.configuration import ConfigOption, configuration
+
+app = typer.Typer()
+# EX_TEMPFAIL of sysexits.h: run it again.
+EXIT_AGAIN = 75
+_EXIT_USAGE = 2
+
+
+@app.command(rich_help_panel="Steering it")
+def forget(
+    tenant: Annotated[str, typer.Option(help="Whose: as in [users] or [tenants]; default if there are none.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what there is.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for workers to let go.", min=0)] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Remove all that a tenant asked and was answered, everywhere; what waits is cancelled."""
+    import msgspec
+
+    from optimizer_ops.forget.run import forget as run_forget
+    from optimizer_ops.forget.tally import told
+    from optimizer_service.lifetime import EXIT_UNAVAILABLE, run
+    from optimizer_state.store import RedisAway
+    from optimizer_wire.session import BrokerUnavailable
+
+    settings = configuration(config)
+    if not (dry_run or yes):
+        _ask(tenant)
+    try:
+        tally = run(run_forget(settings, tenant, wait_s=wait, dry_run=dry_run))
+    except (RedisAway, BrokerUnavailable) as error:
+        print(f"optimizer: Not everything was removed; run it again when this is mended. {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_UNAVAILABLE) from None
+    print(msgspec.json.encode(tally).decode() if as_json else "\n".join(told(tally)))
+    raise typer.Exit(0 if tally.complete else EXIT_AGAIN)
+
+
+def _ask(tenant: str) -> None:
+    """Have a person confirm; without one there is `--yes`."""
+    if not sys.stdin.isatty():
+        print("optimizer: this removes data for good: add --yes, or --dry-run to see what there is.", file=sys.stderr)
+        raise typer.Exit(_EXIT_USAGE)
+    typer.confirm(f"Remove all answers and requests of the tenant {tenant} for good?", abort=True)

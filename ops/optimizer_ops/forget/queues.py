@@ -1,0 +1,52 @@
+"""Taking messages out of a queue without consuming the others.
+
+What is not wanted is handed back: it keeps its place, and it counts as one delivery of it (of twenty).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiormq.abc import DeliveredMessage
+
+from optimizer_wire.session import BrokerUnavailable, Session, delivery_of
+
+_QUIET_S = 0.5
+
+
+async def take_out(session: Session, queue: str, wanted: Callable[[DeliveredMessage], Awaitable[bool]]) -> int:
+    """Look at what is in a queue now, and remove what is `wanted`; returns how much that was. No queue is empty.
+
+    :raises BrokerUnavailable: if the connection is lost, or this user may not read the queue. What was held comes back.
+    """
+    left = await session.messages(queue)
+    if not left:
+        return 0
+    inbox: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
+    channel = await session.channel()
+    consumer = await channel.consume(queue, inbox.put_nowait, on_cancel=session.lost.set)
+    taken, others = 0, []
+    while left and (message := await _next(inbox)) is not None:
+        left -= 1
+        tag = delivery_of(message)[0]
+        if await wanted(message):
+            await channel.ack(tag)
+            taken += 1
+        else:
+            others.append(tag)
+    await channel.stop_consuming(consumer)
+    while not inbox.empty():
+        others.append(delivery_of(inbox.get_nowait())[0])
+    for tag in others:
+        await channel.requeue(tag)
+    await channel.flush()
+    if session.lost.is_set():
+        raise BrokerUnavailable(f"The connection was lost while {queue} was looked at.")
+    return taken
+
+
+async def _next(inbox: "asyncio.Queue[DeliveredMessage]") -> DeliveredMessage | None:
+    """The next message; None if others took the rest meanwhile."""
+    try:
+        return await asyncio.wait_for(inbox.get(), _QUIET_S)
+    except TimeoutError:
+        return None
