@@ -34,6 +34,8 @@ CrashPoint = Literal[
     # A failed call on its way to another backend.
     "worker.after_release",
     "worker.after_forward",
+    # A call that has killed too many workers.
+    "poison.after_store",
 ]
 POINTS: tuple[str, ...] = get_args(CrashPoint)
 

@@ -1,8 +1,9 @@
 """Flights in Redis: one upstream call and all the requests that wait for it.
 
-Thin typed shell over `lua/{admit,gate,begin,renew,complete,release,cancel,sweep}.lua`, where the rules are.
+Thin typed shell over `lua/{admit,gate,begin,renew,complete,release,cancel,fate,sweep}.lua`, where the rules are.
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from optimizer_wire.messages import NO_RESULT, Call, ErrorInfo, Task, Usage, Wai
 LEASE_MS = 15_000
 RENEW_S = 5.0
 KEEP_MS = 15 * 60 * 1000
+# A call that has killed its worker so often is not started again; the last start is made with nothing beside it.
+MOST_STARTS = 3
 SWEEP_GRACE_MS = 60_000
 
 
@@ -22,6 +25,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a flight ended, as Redis keeps it: for later requests in the cache, and for the flight's own waiters.
 
     `tenant` is whose call it was, and `since_ms` when they asked (`Flights.complete` fills them in): to forget them.
+    `dead`: the call's message belongs to the dead letters.
     """
 
     ok: bool
@@ -38,6 +42,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     call_ms: float = 0.0
     attempts: int = 0
     error: ErrorInfo | None = None
+    dead: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -108,15 +113,17 @@ class Begun:
 
     `run`; `answered` with the outcome and those to tell; `hit`: the cache has it; `busy`: another `owner` has a lease
     for `busy_ms`; `nobody` waits any more; `moved`: another dispatch or flight has taken over; `redispatch`: publish
-    the next dispatch, its worker died before it could.
+    the next dispatch, its worker died before it could; `suspect`: it has killed so many workers that it may only run
+    alone; `poison`: it has killed `deaths` workers and is to be ended.
     """
 
-    verdict: Literal["run", "answered", "hit", "busy", "nobody", "moved", "redispatch"]
+    verdict: Literal["run", "answered", "hit", "busy", "nobody", "moved", "redispatch", "suspect", "poison"]
     answer: Answer | None = None
     waiters: tuple[Waiter, ...] = ()
     busy_ms: int = 0
     owner: str = ""
     number: int = 0
+    deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,20 @@ def _name(waiter: Waiter) -> str:
     return f"{waiter.id}\t{user}"
 
 
+FateVerdict = Literal["done", "gone", "running", "waiting", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """How it stands with a request: its flight is `done` with an answer, its call is `running` or `waiting`, or it is
+    `gone`: it was cancelled, or its deadline passed (`why`). `none`: Redis does not know it.
+    """
+
+    verdict: FateVerdict
+    answer: Answer | None = None
+    why: str = ""
+
+
 def _admitted(reply: list[Any]) -> Admitted:
     match reply[0]:
         case b"hit":
@@ -145,6 +166,15 @@ def _admitted(reply: list[Any]) -> Admitted:
             return Join(int(reply[1]), int(reply[2]), reply[3] == 1, reply[4] == 1, reply[5] == 1)
         case _:
             return Lead(int(reply[1]))
+
+
+def flight_by_chance() -> int:
+    """The name of a flight that Redis could not open: it was away. No other flight ever has it.
+
+    If Redis is back by the time its call begins, the call is shared again: it opens the flight then, or its waiter
+    joins another one of the same question, or has the answer.
+    """
+    return random.SystemRandom().getrandbits(53)
 
 
 class Flights:
@@ -185,11 +215,19 @@ class Flights:
         return verdict
 
     async def begin(
-        self, call: Call, owner: str, *, redelivered: bool, look: bool = False, dead_owner: str = ""
+        self,
+        call: Call,
+        owner: str,
+        *,
+        redelivered: bool,
+        look: bool = False,
+        dead_owner: str = "",
+        alone: bool = False,
     ) -> Begun:
         """Ask to run a dispatch; with `look` only what would be said. `owner` is a token of this delivery.
 
-        The lease of `dead_owner` keeps nobody out: whoever asks knows that its worker died.
+        The lease of `dead_owner` keeps nobody out: whoever asks knows that its worker died. `alone`: nothing else runs
+        in the worker that asks.
         """
         waiter = call.waiter
         arguments = (
@@ -206,6 +244,8 @@ class Flights:
             KEEP_MS,
             int(look),
             dead_owner,
+            MOST_STARTS,
+            int(alone),
         )
         reply = await self._run("begin", call.fingerprint, arguments)
         match verdict := reply[0].decode():
@@ -218,18 +258,23 @@ class Flights:
                 return Begun("busy", busy_ms=int(reply[1]), owner=reply[2].decode())
             case "redispatch":
                 return Begun("redispatch", number=int(reply[1]))
+            case "poison":
+                return Begun("poison", deaths=int(reply[1]))
             case _:
                 return Begun(verdict)
 
-    async def renew(self, call: Call, owner: str, *, lease_ms: int = LEASE_MS) -> Literal["ok", "nobody", "lost"]:
-        """Keep the lease of a running dispatch."""
-        reply = await self._run("renew", call.fingerprint, (call.flight, call.number, owner, lease_ms, KEEP_MS))
+    async def renew(
+        self, call: Call, owner: str, *, lease_ms: int = LEASE_MS, rests: bool = False
+    ) -> Literal["ok", "nobody", "lost"]:
+        """Keep the lease of a dispatch that runs, or (`rests`) whose call has ended and is made again after a pause."""
+        arguments = (call.flight, call.number, owner, lease_ms, KEEP_MS, int(rests))
+        reply = await self._run("renew", call.fingerprint, arguments)
         verdict: Literal["ok", "nobody", "lost"] = reply[0].decode()
         return verdict
 
     async def latest_deadline(self, call: Call) -> int | None:
         """Until when anybody waits for a dispatch that nobody has begun; None if nobody does (it is ended then)."""
-        reply = await self._run("renew", call.fingerprint, (call.flight, call.number, "", LEASE_MS, KEEP_MS))
+        reply = await self._run("renew", call.fingerprint, (call.flight, call.number, "", LEASE_MS, KEEP_MS, 0))
         return int(reply[1]) if reply[0] == b"ok" else None
 
     async def complete(self, call: Call, owner: str, answer: Answer, *, store_ttl_ms: int) -> Completed:
@@ -244,6 +289,7 @@ class Flights:
             KEEP_MS,
             _name(call.waiter),
             _encoder.encode(call.waiter),
+            int(answer.ok),
         )
         reply = await self._run("complete", call.fingerprint, arguments)
         if reply[0] == b"late":
@@ -258,6 +304,10 @@ class Flights:
         reply = await self._run("release", call.fingerprint, (call.flight, call.number, owner, int(keep)))
         return int(reply[1]) if reply[0] == b"next" else None
 
+    async def forgive(self, fingerprint: str) -> None:
+        """Forget the workers that a question has killed: somebody wants it to be asked again."""
+        await self._store.command("DEL", f"{self._key(fingerprint)}:deaths")
+
     async def cancel(self, fingerprint: str, waiter: Waiter) -> None:
         """Take a request out of its flight, and keep late copies of it from joining again."""
         await self._run("cancel", fingerprint, (_name(waiter), _encoder.encode(waiter), KEEP_MS, "cancelled"))
@@ -271,6 +321,18 @@ class Flights:
         """Take a request out of its flight unless its call has begun (None); returns how many others wait there."""
         reply = await self._run("withdraw", fingerprint, (_name(waiter), _encoder.encode(waiter), KEEP_MS))
         return int(reply[1]) if reply[0] == b"withdrawn" else None
+
+    async def fate(self, fingerprint: str, waiter: Waiter) -> Fate:
+        """How it stands with one request of a flight."""
+        reply = await self._run("fate", fingerprint, (_name(waiter),))
+        verdict: FateVerdict = reply[0].decode()
+        match verdict:
+            case "done":
+                return Fate(verdict, _answers.decode(reply[1]))
+            case "gone":
+                return Fate(verdict, why=reply[1].decode())
+            case _:
+                return Fate(verdict)
 
     async def sweep(self) -> int:
         """Remove flights that ended unnoticed; returns how many. It looks at every flight: call it rarely."""

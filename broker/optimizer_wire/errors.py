@@ -22,7 +22,7 @@
     └── APIConnectionError
         └── OptimizerUnavailable        never travels: the client could not reach the optimizer
 
-The inner names are those of the OpenAI SDK where it has one. Every class knows its `code` and whether it is
+The inner names are those of the OpenAI SDK where it has one. Every class knows its `code` and whether it is usually
 `retryable`; `error_from(info)` turns a travelled error into its exception, `exception.info` back.
 """
 
@@ -38,13 +38,22 @@ class OptimizerError(Exception):
     """
 
     code: ClassVar[str] = "internal"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None, request_id: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        request_id: str | None = None,
+        retryable: bool | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
         self.request_id = request_id
+        if retryable is not None:
+            self.retryable = retryable
 
     @property
     def info(self) -> ErrorInfo:
@@ -173,4 +182,4 @@ CODES: dict[str, type[OptimizerError]] = {kind.code: kind for kind in _TRAVELLIN
 def error_from(info: ErrorInfo, request_id: str | None = None) -> OptimizerError:
     """The exception for an error that travelled; a code from a newer version becomes an `InternalError`."""
     kind = CODES.get(info.code, InternalError)
-    return kind(info.message, retry_after_s=info.retry_after_s, request_id=request_id)
+    return kind(info.message, retry_after_s=info.retry_after_s, request_id=request_id, retryable=info.retryable)

@@ -180,7 +180,8 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     there is none: the cache is off or Redis was away, and only `waiter` is to be answered.
     `hop` is the station of `route` that this message is for; `attempts` counts the calls already made. `failed` are the
     backends that failed it for another reason than their rate: it does not go back to them.
-    `moved_from` tells its new worker what it may not have heard yet.
+    `moved_from` tells its new worker what it may not have heard yet. `deliveries` is how often former copies of it were
+    delivered again because the connection of who held them was lost.
     """
 
     v: int
@@ -196,6 +197,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     attempts: int = 0
     failed: tuple[str, ...] = ()
     moved_from: MovedFrom | None = None
+    deliveries: int = 0
     may_read: bool = True
     store_ttl_ms: int = 0
     ordering_key: OrderingKey | None = None

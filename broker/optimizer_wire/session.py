@@ -478,6 +478,12 @@ async def _answer(asked: Awaitable[_Answer]) -> _Answer:
         raise BrokerUnavailable(_words(error)) from error
 
 
+def deliveries_of(message: DeliveredMessage) -> int:
+    """How often a consumed message was delivered before, as far as the broker says: quorum queues count it."""
+    count = (message.header.properties.headers or {}).get("x-delivery-count", 0)
+    return max(count if isinstance(count, int) else 0, int(delivery_of(message)[1]))
+
+
 def delivery_of(message: DeliveredMessage) -> tuple[int, bool]:
     """The delivery tag of a consumed message, and whether it was delivered before."""
     delivery = message.delivery

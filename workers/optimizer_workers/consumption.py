@@ -8,7 +8,7 @@ from optimizer_state.owners import owned_by
 from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
 from optimizer_wire.errors import InvalidRequest, OptimizerError
 from optimizer_wire.messages import CALL_TYPE, Call
-from optimizer_wire.session import Channel, delivery_of
+from optimizer_wire.session import Channel, deliveries_of, delivery_of
 from optimizer_workers.job import Job
 
 PREFETCH = 300  # of each of the three priorities: together the window that the scheduler orders
@@ -70,7 +70,9 @@ class Consumption:
             self._refuse(tag, error)
             return
         deadline_ms, owner = call.waiter.deadline_ms, owned_by(self._worker)
-        self._take(Job(call, tag, redelivered, self._stage, deadline_ms, look_first=redelivered, owner=owner))
+        job = Job(call, tag, redelivered, self._stage, deadline_ms, look_first=redelivered, owner=owner)
+        job.deliveries = deliveries_of(message)
+        self._take(job)
 
 
 def understood(message: DeliveredMessage) -> Call:

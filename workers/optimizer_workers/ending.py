@@ -11,6 +11,7 @@ from optimizer_state.store import RedisAway
 from optimizer_wire.errors import CODES, DeadlineExceeded, InternalError, OptimizerError
 from optimizer_workers.desk import Desk
 from optimizer_workers.job import Job
+from optimizer_workers.metrics import CONDEMNED
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.upstream import Finding, answer_of
 
@@ -55,10 +56,21 @@ class Ending:
         await self._desk.ack(job)
 
     async def break_off(self, job: Job) -> None:
-        """End a job that met a fault of ours: its waiters are told, its message goes to the dead letters."""
+        """End a job that met a fault of ours."""
         error = InternalError(f"The worker of {job.hop.backend} failed over this request; see its log.")
-        answer = Answer(ok=False, leader=job.call.waiter.id, stored_ms=0, task=job.call.task, error=error.info)
-        ended = await self._complete(job, answer, 0, fly=bool(job.call.flight))
+        await self._bury(job, error, fly=bool(job.call.flight))
+
+    async def condemn(self, job: Job, deaths: int, *, fly: bool) -> None:
+        """End a job that has killed too many workers."""
+        CONDEMNED.labels(job.hop.backend).inc()
+        await self._bury(job, deadly(deaths), fly=fly)
+
+    async def _bury(self, job: Job, error: OptimizerError, *, fly: bool) -> None:
+        """Tell the job's waiters; its message goes to the dead letters."""
+        leader, now_ms = job.call.waiter.id, self._clock.now_ms()
+        answer = Answer(ok=False, leader=leader, stored_ms=now_ms, task=job.call.task, error=error.info, dead=True)
+        ended = await self._complete(job, answer, 0, fly=fly)
+        crash_point("poison.after_store")
         if ended.mine:
             await self._desk.outbox.answer(answer, ended.waiters)
             await self._reporter.gave_up(self._desk.outbox, job, error, len(ended.waiters))
@@ -73,6 +85,15 @@ class Ending:
             await self._desk.end_turn(job)
             await self._desk.settle_quota(job, answer)
         return ended
+
+
+def deadly(deaths: int) -> InternalError:
+    """The error of a job that is not run any more."""
+    return InternalError(
+        f"The call was started {deaths} times, and each time its worker died. It is not started again; an operator "
+        "finds it among the dead letters.",
+        retryable=False,
+    )
 
 
 def too_late(job: Job, reason: str) -> DeadlineExceeded:

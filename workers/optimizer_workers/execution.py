@@ -5,8 +5,9 @@
     grant ─► begin ─┬─ run ─────────► call ─► settle ─┬─ answered ─► complete ─► reply to every waiter ─► event ─► ack
                     ├─ answered, hit ► reply, ack     ├─ failed ───► release ─► publish to another backend ─► ack
                     ├─ busy ────────► hold it         ├─ refused for its rate ─► release ─► wait for budget again
-                    └─ nobody, moved ► ack            ├─ failed ───► pause, reserve again, call again
-                                                      └─ failed ───► complete with the error ─► reply ─► ack
+                    ├─ nobody, moved ► ack            ├─ failed ───► pause, reserve again, call again
+                    ├─ suspect ─────► run it alone    └─ failed ───► complete with the error ─► reply ─► ack
+                    └─ poison ──────► complete with an error ─► reply ─► dead letter
 
 Redis away: the call is made without a flight, and the waiter that it carries is answered.
 """
@@ -33,6 +34,7 @@ from optimizer_workers.metrics import WAIT_SECONDS
 from optimizer_workers.repeats import Repeats
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.retry import Again, Failover, GiveUp, Requeue, after_failure
+from optimizer_workers.suspicion import by_deliveries
 from optimizer_workers.upstream import Finding, Upstream
 
 # Beyond its pause, a call has so long to begin again before another copy of it may.
@@ -63,10 +65,11 @@ class Execution:
     async def run(self, job: Job, grant: Grant) -> None:
         """Make a job's call, unless there is nothing to call any more. The grant is settled in every case."""
         crash_point("worker.after_reserve")
-        begun = await self._begin(job)
-        if begun is not None and begun.verdict != "run":
+        begun = await self._begin(job, alone=job.suspect)
+        told = begun or Begun(by_deliveries(job))
+        if told.verdict != "run":
             await self._upstream.refund(grant)
-            await self._not_run(job, begun)
+            await self._not_run(job, told, fly=begun is not None)
             return
         WAIT_SECONDS.labels(self._upstream.backend.name).observe(self._waited_s(job))
         crash_point("worker.after_begin")
@@ -74,14 +77,17 @@ class Execution:
 
     async def look(self, job: Job) -> None:
         """See what has become of a job that may have been answered, or runs elsewhere; else it gets in line."""
-        begun = await self._begin(job, look=True)
-        if begun is None or begun.verdict == "run":
+        begun = await self._begin(job, look=True, alone=job.suspect)
+        told = begun or Begun(by_deliveries(job))
+        if told.verdict == "run":
             self._desk.put_back(job)
         else:
-            await self._not_run(job, begun)
+            await self._not_run(job, told, fly=begun is not None)
 
-    async def _not_run(self, job: Job, begun: Begun) -> None:
-        """There is nothing to call: it has been answered, somebody else runs it, or nobody waits any more."""
+    async def _not_run(self, job: Job, begun: Begun, *, fly: bool = True) -> None:
+        """There is nothing to call: it has been answered, somebody else runs it, nobody waits any more, or it may kill
+        this worker.
+        """
         if begun.verdict in {"answered", "hit", "nobody"}:
             await self._desk.end_turn(job)
         if begun.verdict == "nobody" and not job.call.attempts + job.attempts:
@@ -89,6 +95,13 @@ class Execution:
         match begun.verdict:
             case "busy":
                 self._desk.hold(job, begun.busy_ms)
+                return
+            case "suspect":
+                job.suspect, job.counted = True, fly
+                self._desk.put_back(job)
+                return
+            case "poison":
+                await self._condemn(job, begun, fly=fly)
                 return
             case "answered" | "hit" if begun.answer is not None:
                 source: Source | None = "cache" if begun.verdict == "hit" else None
@@ -99,7 +112,24 @@ class Execution:
                     job.call = msgspec.structs.replace(job.call, number=begun.number)
                     self._desk.hold(job, 0)
                     return
-        await self._desk.ack(job)
+        if begun.answer is not None and begun.answer.dead and job.redelivered:
+            # Whoever ended it died before it could say so to the broker.
+            await self._desk.reject(job)
+        else:
+            await self._desk.ack(job)
+
+    async def _condemn(self, job: Job, begun: Begun, *, fly: bool) -> None:
+        """End a call that has killed too many workers, unless somebody else does."""
+        owned = await self._begin(job) if fly else None
+        if owned is None:
+            await self._ending.condemn(job, begun.deaths or job.deliveries, fly=False)
+        elif owned.verdict == "poison":
+            await self._ending.condemn(job, owned.deaths, fly=True)
+        elif owned.verdict == "run":
+            # One of those it was said to have killed lives.
+            self._desk.put_back(job)
+        else:
+            await self._not_run(job, owned)
 
     async def _redispatched(self, job: Job, number: int) -> bool:
         for station in await self._desk.elsewhere(job, only_ready=False):
@@ -107,12 +137,12 @@ class Execution:
                 return True
         return False
 
-    async def _begin(self, job: Job, *, look: bool = False) -> Begun | None:
+    async def _begin(self, job: Job, *, look: bool = False, alone: bool = False) -> Begun | None:
         """None: there is no flight, or Redis is away."""
         if not job.call.flight:
             return None
         try:
-            begun = await self._flights.begin(job.call, job.owner, redelivered=job.redelivered, look=look)
+            begun = await self._flights.begin(job.call, job.owner, redelivered=job.redelivered, look=look, alone=alone)
         except RedisAway:
             return None
         if begun.verdict != "busy" or not job.redelivered or not await self._desk.died(begun.owner):
@@ -120,7 +150,9 @@ class Execution:
         # The broker has lost the connection of the one who ran it, and the fleet has not heard of it for long enough:
         # neither alone would say that it died.
         with suppress(RedisAway):
-            begun = await self._flights.begin(job.call, job.owner, redelivered=True, look=look, dead_owner=begun.owner)
+            begun = await self._flights.begin(
+                job.call, job.owner, redelivered=True, look=look, dead_owner=begun.owner, alone=alone
+            )
         return begun
 
     async def _call(self, job: Job, grant: Grant, *, fly: bool) -> None:
@@ -223,7 +255,8 @@ class Execution:
         """
         if fly and after_s:
             with suppress(RedisAway):
-                await self._flights.renew(job.call, job.owner, lease_ms=round(after_s * 1000) + PAUSE_LEASE_MS)
+                lease_ms = round(after_s * 1000) + PAUSE_LEASE_MS
+                await self._flights.renew(job.call, job.owner, lease_ms=lease_ms, rests=True)
         elif fly and await self._release(job, keep=True) is None:
             return
         await self._reporter.retrying(self._desk.outbox, job, finding, after_s, job.hop.backend)
@@ -241,7 +274,7 @@ class Execution:
 
     async def tell_early(self, job: Job, error: OptimizerError) -> None:
         """End a held job that would miss its deadline anyway, without a call."""
-        begun = await self._begin(job)
+        begun = await self._begin(job, alone=True)
         if begun is None or begun.verdict == "run":
             # If it failed before, that is what its caller can use.
             await self._ending.failed(job, job.error or error, fly=begun is not None)

@@ -19,6 +19,8 @@ class Job:
     the backend's limits, `cost` the same in tokens, for fair sharing; `chars` the length of its prompt; `used_tokens`
     what the last call did use, `error` how it failed. `charged` and `finish` are the scheduler's: the tokens that its
     agent was charged with, and until when, in the virtual time of its priority.
+    `deliveries` is how often the broker delivered this copy before. A `suspect` is to run alone; `counted` says whether
+    Redis knows how many workers it has killed.
     """
 
     call: Call
@@ -40,6 +42,9 @@ class Job:
     error: OptimizerError | None = None
     charged: int = 0
     finish: float = 0.0
+    deliveries: int = 0
+    suspect: bool = False
+    counted: bool = True
 
     @property
     def hop(self) -> Hop:

@@ -85,7 +85,11 @@ class Link:
         if self._calls is None:
             raise BrokerUnavailable("There is no connection to RabbitMQ for now.")
         attempts = job.call.attempts + job.attempts
-        call = msgspec.structs.replace(job.call, hop=hop, number=number, attempts=attempts, moved_from=moved_from)
+        # A call that has ended here killed nobody.
+        deliveries = 0 if job.attempts else job.call.deliveries + job.deliveries
+        call = msgspec.structs.replace(
+            job.call, hop=hop, number=number, attempts=attempts, moved_from=moved_from, deliveries=deliveries
+        )
         try:
             await publish_call(self._calls, self.names, call, blocked_s=BLOCKED_S)
         except (Unroutable, Refused):

@@ -18,4 +18,7 @@ BUDGET_WAITS = Counter("optimizer_budget_waits", "Times that calls had to wait f
 TOLD_EARLY = Counter(
     "optimizer_told_early", "Calls not made because their answer would have come after the deadline", ("backend",)
 )
+CONDEMNED = Counter(
+    "optimizer_condemned_calls", "Calls not started again because they killed their workers", ("backend",)
+)
 REDIS_UP = Gauge("optimizer_worker_redis_up", "Whether Redis answered when last asked", ("backend",))

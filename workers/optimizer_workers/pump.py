@@ -15,6 +15,7 @@ from optimizer_workers.metrics import BUDGET_WAITS, HELD
 from optimizer_workers.mover import Mover
 from optimizer_workers.planner import Planner
 from optimizer_workers.reporter import Reporter
+from optimizer_workers.rest import Rest
 from optimizer_workers.scheduler import Scheduler
 from optimizer_workers.tasks import Tasks
 from optimizer_workers.waiting import Waiting
@@ -22,6 +23,7 @@ from optimizer_workers.waiting import Waiting
 LONGEST_LOOK_S = 1.0
 TELL_WAIT_MS = 1_000
 RESERVED_AT_ONCE = 16
+SHORT_LOOK_MS = 50
 # Waits that say nothing about the backend: it is busy, or this Redis is being told what was used.
 _ORDINARY = frozenset({"restored", "concurrency"})
 
@@ -57,6 +59,8 @@ class Pump:
         self._changed = asyncio.Event()
         self._waiting_told = False
         self._at_once = 1
+        # One runs that nothing may run beside.
+        self._alone = False
         self._calls: set[asyncio.Task[None]] = set()
 
     def take(self, job: Job) -> None:
@@ -83,27 +87,51 @@ class Pump:
 
     def _call_ended(self, task: "asyncio.Task[None]") -> None:
         self._calls.discard(task)
+        self._alone = False
         # What it did not use of its tokens may be enough for the next.
         self._planner.freed()
         self._changed.set()
 
-    async def work(self) -> None:
+    async def work(self, rest: Rest) -> None:
         """Begin calls until cancelled."""
         while True:
             HELD.labels(self._backend.name).set(len(self._scheduler))
             now_ms = self._clock.now_ms()
-            free = self._concurrency() - len(self._calls)
+            free = 0 if self._alone else self._concurrency() - len(self._calls)
             job = self._scheduler.next(now_ms) if free > 0 else None
+            if not self._calls and (job is None or not job.suspect):
+                await rest.resume()
             if job is None:
                 await self._change(self._scheduler.wakes_in_ms(now_ms))
             elif job.look_first:
                 # Most likely it has been answered, or is running elsewhere: that needs no budget to find out.
-                self._scheduler.remove(job)
-                self._tasks.spawn(job, self._execution.look(job))
+                self._look(job)
             elif self._planner.hopeless(job, now_ms):
                 self._waiting.tell_early(job, self._no_time(job, now_ms))
+            elif job.suspect:
+                await self._begin_alone(job, rest)
             else:
                 await self._begin(min(free, self._at_once, RESERVED_AT_ONCE))
+
+    def _look(self, job: Job) -> None:
+        self._scheduler.remove(job)
+        self._tasks.spawn(job, self._execution.look(job))
+
+    async def _begin_alone(self, job: Job, rest: Rest) -> None:
+        """Begin a call that may kill this worker as soon as nothing else can come to harm."""
+        if self._calls:
+            await self._change(None)
+        elif job.counted:
+            await self._begin(1, alone=True)
+        else:
+            await rest.clear(job)
+            for other in self._scheduler.held():
+                if other is not job:
+                    self._look(other)
+            if self._tasks.running:
+                await self._change(SHORT_LOOK_MS)
+            else:
+                await self._begin(1, alone=True)
 
     def _no_time(self, job: Job, now_ms: int) -> str:
         left_s, least_s = max(0, job.deadline_ms - now_ms) / 1000, self._planner.least_ms / 1000
@@ -116,16 +144,17 @@ class Pump:
         """Operators may have changed it."""
         return self._allowance.budget.fleet_view.concurrency or self._backend.concurrency
 
-    async def _begin(self, count: int) -> None:
+    async def _begin(self, count: int, *, alone: bool = False) -> None:
         """Reserve for the next calls in one round trip, and begin as many as were granted."""
         now_ms = self._clock.now_ms()
-        jobs = [job for _ in range(count) if (job := self._pop(now_ms)) is not None]
+        jobs = [job for _ in range(count) if (job := self._pop(now_ms, suspect=alone)) is not None]
         verdicts = await asyncio.gather(*(self._allowance.reserve(job) for job in jobs))
         refused: list[tuple[Job, Wait]] = []
         for job, verdict in zip(jobs, verdicts, strict=True):
             if isinstance(verdict, Grant):
                 self._planner.granted(job.hop.model)
                 await self._tell_probe(verdict)
+                self._alone = alone
                 self._spawn_call(job, verdict)
             elif verdict.limit == "retries":
                 # Of this call alone, since it is a repetition.
@@ -142,10 +171,10 @@ class Pump:
         for job, wait in refused:
             await self._wait(job, wait)
 
-    def _pop(self, now_ms: int) -> Job | None:
+    def _pop(self, now_ms: int, *, suspect: bool) -> Job | None:
         """The next call, unless it is one that is to be looked at in another way first."""
         job = self._scheduler.next(now_ms)
-        if job is None or job.look_first or self._planner.hopeless(job, now_ms):
+        if job is None or job.look_first or job.suspect != suspect or self._planner.hopeless(job, now_ms):
             return None
         # More may have been learned since it came: this is reserved, and charged to its agent.
         self._allowance.estimate(job)

@@ -11,6 +11,7 @@ from optimizer_service.logs import Logger
 from optimizer_state.clock import FleetClock
 from optimizer_workers.consumption import Consumption
 from optimizer_workers.fleet import Fleet
+from optimizer_workers.job import Job
 from optimizer_workers.planner import Planner
 from optimizer_workers.waiting import Waiting
 
@@ -33,6 +34,19 @@ class Rest:
         self._waiting = waiting
         self._clock = clock
         self._log = log
+        self._cleared = False
+
+    async def clear(self, job: Job) -> None:
+        """Take nothing until `resume`, and let go of what is held but for this one: a death would count against it."""
+        self._cleared = True
+        await self._consumption.stop()
+        await asyncio.gather(*self._waiting.let_go(but=job))
+
+    async def resume(self) -> None:
+        """Take calls again after `clear`."""
+        if self._cleared:
+            self._cleared = False
+            await self._consumption.start()
 
     async def watch(self) -> None:
         """Rest and come back, until cancelled."""
@@ -40,6 +54,8 @@ class Rest:
         ready: frozenset[str] = frozenset()
         while True:
             await asyncio.sleep(LOOK_S)
+            if self._cleared:
+                continue
             before, ready = ready, self._fleet.ready()
             now_ms = self._clock.now_ms()
             dry_ms = self._planner.dry_ms(now_ms)
@@ -48,7 +64,7 @@ class Rest:
                 continue
             if self._consumption.active and dry_ms > LET_GO_MS:
                 await self._consumption.stop()
-                let_go = await self._waiting.let_go()
+                let_go = len(self._waiting.let_go())
                 since_ms = now_ms
                 self._log.info("resting", calls_let_go=let_go, for_s=round(dry_ms / 1000))
             elif not self._consumption.active and (

@@ -94,19 +94,18 @@ class Waiting:
         if self._link.has(job):
             self._scheduler.push(job)
 
-    async def let_go(self) -> int:
-        """Send what is held back to the end of its queue; returns how many calls.
+    def let_go(self, *, but: Job | None = None) -> list["asyncio.Task[None]"]:
+        """Send what is held back to the end of its queue, `but` for one; returns a task for each call.
 
         Not by requeueing: that counts towards the delivery limit, as if they had harmed a worker.
         """
-        let_go = 0
+        let_go = []
         for job in self._scheduler.take_all():
-            if job.look_first:
-                # That needs no budget.
+            if job.look_first or job is but:
+                # To look at it needs no budget.
                 self._scheduler.push(job)
             else:
-                let_go += 1
-                self._tasks.spawn(job, self._mover.send_back(job))
+                let_go.append(self._tasks.spawn(job, self._mover.send_back(job)))
         return let_go
 
     async def tend(self) -> None:

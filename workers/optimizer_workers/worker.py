@@ -140,7 +140,7 @@ class Worker:
         rest = Rest(consumption, self._planner, self._waiting, self._fleet, self._store.clock, self._log)
         loops = [
             asyncio.ensure_future(self._guard(loop))
-            for loop in (self._pump.work(), self._waiting.tend(), rest.watch(), check.watch())
+            for loop in (self._pump.work(rest), self._waiting.tend(), rest.watch(), check.watch())
         ]
         try:
             await first_of(self._stop, session.lost)

@@ -1,9 +1,21 @@
 -- A worker wants to run a dispatch:
 --   {run} | {answered, blob, waiter…} | {hit, blob} | {busy, lease left ms, owner} | {nobody} | {moved}
---   | {redispatch, number}
+--   | {redispatch, number} | {suspect} | {poison, deaths}
+-- Once all but one of the `most` starts have killed their worker, the last is made alone (else: suspect); if that one
+-- dies too there is none (poison: the dispatch is taken, only to be ended).
 -- ARGV: flight, number, owner, lease_ms, may read (0/1), redelivered (0/1), id, deadline, rank, waiter, keep_ms,
---       only look (0/1): do not take the dispatch, owner whose worker died (empty: none is known to be dead)
+--       only look (0/1): do not take the dispatch, owner whose worker died (empty: none is known to be dead),
+--       most starts, alone (0/1): nothing else runs in this worker
 local flight, number, owner, lease_ms, may_read, redelivered, id, deadline, rank, waiter, keep_ms, look, dead = unpack(ARGV)
+local most, alone = tonumber(ARGV[14]), ARGV[15] == '1'
+local deaths = redis.call('HLEN', DEATHS)
+
+local function verdict()
+  if deaths == most - 1 and not alone then return {'suspect'} end
+  if look ~= '1' then redis.call('HSET', FLIGHT, 'n', number, 'o', owner, 'l', now + lease_ms, 'e', '0') end
+  if deaths >= most then return {'poison', deaths} end
+  return {'run'}
+end
 
 local blob = redis.call('HGET', done_key(flight), 'blob')
 if blob then
@@ -15,7 +27,7 @@ end
 local mark = redis.call('GET', id_key(id))
 local gone = mark == 'cancelled' or mark == 'expired' or tonumber(deadline) < now
 
-local f = redis.call('HMGET', FLIGHT, 'f', 'n', 'o', 'l', 'd', 'r')
+local f = redis.call('HMGET', FLIGHT, 'f', 'n', 'o', 'l', 'd', 'r', 'e')
 if not f[1] then
   -- Forgotten: Redis lost its memory, or the flight ended. The waiter that the call carries is still to be answered.
   if gone then return {'nobody'} end
@@ -27,10 +39,8 @@ if not f[1] then
     local answer = redis.call('GET', ANSWER)
     if answer then return {'hit', answer} end
   end
-  if look == '1' then return {'run'} end
-  open_flight(flight, deadline, rank, id, waiter, keep_ms)
-  redis.call('HSET', FLIGHT, 'n', number, 'o', owner, 'l', now + lease_ms)
-  return {'run'}
+  if look ~= '1' then open_flight(flight, deadline, rank, id, waiter, keep_ms) end
+  return verdict()
 end
 
 if f[1] ~= flight then
@@ -52,5 +62,10 @@ end
 if end_if_nobody_waits(f[5], keep_ms) then return {'nobody'} end
 local other = f[3] and f[3] ~= owner and f[3] ~= dead
 if other and tonumber(f[4]) >= now then return {'busy', tonumber(f[4]) - now, f[3]} end
-if look ~= '1' then redis.call('HSET', FLIGHT, 'o', owner, 'l', now + lease_ms) end
-return {'run'}
+if f[3] and f[3] ~= owner and f[7] ~= '1' then
+  -- It began and was not heard of again. If it lives after all, its next word takes this back.
+  redis.call('HSET', DEATHS, f[3], now)
+  redis.call('PEXPIRE', DEATHS, keep_ms)
+  deaths = redis.call('HLEN', DEATHS)
+end
+return verdict()

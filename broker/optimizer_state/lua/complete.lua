@@ -1,8 +1,10 @@
 -- End a flight with its outcome: {mine, waiter…} | {late}
 -- An empty owner ends a flight that nobody runs (its call could not be published).
--- ARGV: flight, number, owner, blob, answer_ttl_ms (0: do not store), keep_ms, id, waiter
-local flight, number, owner, blob, ttl_ms, keep_ms, id, waiter = unpack(ARGV)
+-- ARGV: flight, number, owner, blob, answer_ttl_ms (0: do not store), keep_ms, id, waiter, is an answer (0/1)
+local flight, number, owner, blob, ttl_ms, keep_ms, id, waiter, answered = unpack(ARGV)
 local done = done_key(flight)
+-- Whoever says this lives, and an answer shows that the question kills nobody.
+if answered == '1' then redis.call('DEL', DEATHS) else redis.call('HDEL', DEATHS, owner) end
 
 if redis.call('HGET', done, 'blob') then
   if redis.call('HGET', done, 'o') == owner then return {'mine', unpack(waiters(done))} end

@@ -4,14 +4,18 @@
 --   :flight        hash: f flight, n dispatch number, o owner, l lease until, d latest deadline, p best priority,
 --                  r owner that released the last dispatch, w:<name>\n<reply queue> one waiter each,
 --                  q 1 while the one that leads waits at the gate, then the id of the one that was let through,
---                  x 1 if a tenant was forgotten that waited here: what comes of it is not stored
+--                  x 1 if a tenant was forgotten that waited here: what comes of it is not stored,
+--                  e 1 while the owner's call has ended and it rests before the next
 --   :done:<f>      the flight after its end: the same hash with its outcome in `blob`, kept for a while
 --   :id:<name>     the flight that a request belongs to, or why it no longer waits ("cancelled", "expired")
+--   :deaths        hash: the owners that began a dispatch of this question and were not heard of again, kept for a
+--                  while after the last; of the question and not of a flight, so that it does not kill more workers
+--                  only because somebody asks it again
 --
 -- A request is named "<id>\t<its user's reply queues>": nobody can speak of another user's by choosing its id.
 -- Times are Unix milliseconds of this server.
 local base = KEYS[1]
-local ANSWER, FLIGHT = base .. ':answer', base .. ':flight'
+local ANSWER, FLIGHT, DEATHS = base .. ':answer', base .. ':flight', base .. ':deaths'
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 

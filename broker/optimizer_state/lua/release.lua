@@ -4,6 +4,7 @@
 -- the broker would deliver that one if the worker dies.
 -- ARGV: flight, number, owner, keep (0/1)
 local flight, number, owner, keep = unpack(ARGV)
+redis.call('HDEL', DEATHS, owner)
 local f = redis.call('HMGET', FLIGHT, 'f', 'n', 'o', 'r')
 local following = keep == '1' and number or string.format('%.0f', tonumber(number) + 1)
 if f[1] ~= flight then return {'lost'} end

@@ -1,0 +1,79 @@
+"""Row 13: a request that kills the process which calls for it."""
+
+import asyncio
+
+import pytest
+from tests.lab.laboratory import Laboratory
+from tests.support.servers import PrivateRedis
+from tests.support.stack import Running
+
+POISON = "poisonous"
+
+
+async def mortal_workers(lab: Laboratory, count: int) -> list[Running]:
+    """A deployment whose workers die by the poison."""
+    lab.simulate("alpha", {"latency": {"base_s": 0.2}}, limits={"concurrency": 8})
+    lab.stack.configure()
+    arguments = ("tests.support.poisonable", POISON, "worker", "alpha")
+    workers = [lab.stack.launch("worker/alpha", *arguments) for _ in range(count)]
+    await lab.start(workers=0)
+    await lab.ready(*workers)
+    return workers
+
+
+def dead(workers: list[Running]) -> int:
+    """How many of them have died."""
+    return sum(worker.process.poll() is not None for worker in workers)
+
+
+async def among_innocents(lab: Laboratory) -> dict[str, str]:
+    """Ask 30 innocent questions and the poison, all at once; returns the outcome of each."""
+    clients = await lab.clients(3)
+    for number in range(31):
+        lab.ask(clients[number % 3], POISON if number == 3 else f"innocent {number}", 120)
+    await asyncio.wait_for(lab.all(), 120)
+    return {note.prompt: note.outcome for note in lab.history.notes}
+
+
+@pytest.mark.fault(13)
+async def test_poison_without_redis(lab: Laboratory, private_redis: PrivateRedis):
+    """Without Redis the broker's count of deliveries tells: the poison's sender is told after three dead workers."""
+    lab.stack.redis_url = private_redis.url
+    workers = await mortal_workers(lab, 4)
+    (client,) = await lab.clients(1)
+    await asyncio.to_thread(private_redis.kill)
+
+    lab.ask(client, POISON, 30)
+    await asyncio.wait_for(lab.all(), 30)
+
+    (note,) = lab.history.notes
+    assert (note.outcome, dead(workers)) == ("internal", 3)
+    assert "each time its worker died" in note.message
+
+
+@pytest.mark.slow
+@pytest.mark.fault(13)
+async def test_poison_among_innocents(lab: Laboratory):
+    """One poison among 30 innocents that run beside it: three workers die, its sender is told, and 30 are answered."""
+    workers = await mortal_workers(lab, 5)
+
+    told = await among_innocents(lab)
+
+    assert told.pop(POISON) == "internal"
+    assert list(told.values()) == ["answered"] * 30
+    assert dead(workers) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.fault(13)
+async def test_poison_among_innocents_without_redis(lab: Laboratory, private_redis: PrivateRedis):
+    """The same without Redis, where it may take up to five workers to find the poison among those that were held."""
+    lab.stack.redis_url = private_redis.url
+    workers = await mortal_workers(lab, 6)
+    await asyncio.to_thread(private_redis.kill)
+
+    told = await among_innocents(lab)
+
+    assert told.pop(POISON) == "internal"
+    assert list(told.values()) == ["answered"] * 30
+    assert dead(workers) <= 5
