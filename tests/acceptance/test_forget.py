@@ -79,13 +79,13 @@ def publish(stack, user, body, **properties):
 async def test_one_is_forgotten_and_the_other_is_not(two):
     """The forgotten tenant's requests are cancelled and nothing of them remains; the other one's are all answered."""
     sim = two.simulate("alpha", {"latency": {"base_s": 1.5}}, concurrency=2)
-    two.backends["beta"] = {**stack.backends["alpha"], "base_url": "http://127.0.0.1:1/v1"}
+    two.backends["beta"] = {**two.backends["alpha"], "base_url": "http://127.0.0.1:1/v1"}
     two.configure()
-    two.ready(stack.worker("alpha"), two.coordinator())
+    two.ready(two.worker("alpha"), two.coordinator())
     asked = {}
     async with AsyncExitStack() as pool:
         for tenant in ("acme", "other"):
-            client = AsyncOptimizer(f"{tenant}-agent", url=url_of(two, f"{tenant}-user"), prefix=stack.prefix)
+            client = AsyncOptimizer(f"{tenant}-agent", url=url_of(two, f"{tenant}-user"), prefix=two.prefix)
             client = await pool.enter_async_context(client)
             first = asyncio.ensure_future(client.chat(f"{tenant}-word answered", timeout=30))
             asked[tenant] = client, first
@@ -134,7 +134,7 @@ def test_what_waits_for_a_coordinator(two):
     coordinator = two.coordinator()
     two.ready(coordinator)
     coordinator.stop()
-    names = Names(stack.prefix)
+    names = Names(two.prefix)
     body = {"v": 1, "id": "x", "agent": "a", "params": {"messages": [{"role": "user", "content": "word"}]}}
     queue = names.reply_queue("acme-user", "1")
     with pika.BlockingConnection(pika.URLParameters(url_of(two, "acme-user"))) as connection:
