@@ -7,10 +7,23 @@ from optimizer_coordinator.routing import Router, View
 from optimizer_coordinator.senders import Senders
 from optimizer_coordinator.tasks import detect
 from optimizer_state.flights import Admission
+from optimizer_state.mailboxes import Submission, address_of
 from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
 from optimizer_wire.errors import AuthenticationError, DeadlineExceeded, InvalidRequest
 from optimizer_wire.fingerprint import fingerprint, lone_fingerprint
-from optimizer_wire.messages import CANCEL_TYPE, REQUEST_TYPE, VERSION, Call, Hop, Request, Task, Waiter
+from optimizer_wire.messages import (
+    CANCEL_TYPE,
+    REQUEST_TYPE,
+    SUBMIT_TYPE,
+    VERSION,
+    Call,
+    Fetch,
+    Hop,
+    Op,
+    Request,
+    Task,
+    Waiter,
+)
 from optimizer_wire.topology import Names
 
 # Every event of a request repeats its tags.
@@ -31,17 +44,35 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """A request that was understood, and all that follows from it. `cancel`: it is no longer wanted."""
+    """A request that was understood, and all that follows from it. `cancel`: it is no longer wanted.
+
+    `submitted`: nobody listens for its reply, which goes to a mailbox.
+    """
 
     request: Request
     task: Task
     admission: Admission
     cancel: bool = False
+    submitted: bool = False
 
     @property
     def waiter(self) -> Waiter:
         """Where to reply, until when."""
         return self.admission.waiter
+
+    @property
+    def submission(self) -> Submission:
+        """What its mailbox is to know of it."""
+        return Submission(self.waiter, self.admission.fingerprint, self.request.model, self.task, self.request.op)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A question about a submitted request that was understood: whose mailbox it may look into, where to answer."""
+
+    fetch: Fetch
+    mailbox: str
+    reply_to: str
 
 
 class Reception:
@@ -69,19 +100,41 @@ class Reception:
         """The agent that a message says it comes from (`app_id`), if its sender may say so."""
         return envelope.agent if envelope.agent and self._senders.may_speak(envelope.user, envelope.agent) else None
 
+    def answer_to(self, envelope: Envelope) -> str | None:
+        """Where the sender of a message that was not understood can be told so, if anywhere."""
+        if envelope.kind == SUBMIT_TYPE:
+            return envelope.user and address_of(envelope.user, self._senders.own_tenant(envelope.user))
+        return envelope.reply_to if self.may_reply(envelope) else None
+
+    def look_up(self, envelope: Envelope) -> Lookup:
+        """Understand a question about a submitted request.
+
+        :raises OptimizerError: of the kind that its sender is to be told.
+        """
+        fetch = decode(envelope.body, Fetch)
+        tenant = self._senders.tenant_of(envelope.user, fetch.agent)
+        if not fetch.id.isprintable() or len(fetch.id.encode()) > MAX_NAME_BYTES:
+            raise InvalidRequest(f"The id must be printable text of at most {MAX_NAME_BYTES} bytes.")
+        return Lookup(fetch, _mailbox(envelope, tenant), self._reply_to(envelope))
+
+    def _reply_to(self, envelope: Envelope) -> str:
+        if not envelope.reply_to:
+            raise InvalidRequest("The request has no reply_to: there is nobody to answer.")
+        if not self.may_reply(envelope):
+            raise AuthenticationError("The request's reply_to is not a reply queue of its sender.")
+        return envelope.reply_to
+
     def receive(self, envelope: Envelope) -> Intake:
         """Understand one message.
 
         :raises OptimizerError: of the kind that its sender is to be told.
         """
-        if envelope.kind not in {REQUEST_TYPE, CANCEL_TYPE}:
+        if envelope.kind not in {REQUEST_TYPE, CANCEL_TYPE, SUBMIT_TYPE}:
             raise InvalidRequest(f"A message of type {str(envelope.kind)[:80]!r} is not a request ({REQUEST_TYPE}).")
         request = decode(envelope.body, Request)
-        if not envelope.reply_to:
-            raise InvalidRequest("The request has no reply_to: there is nobody to answer.")
         tenant = self._senders.tenant_of(envelope.user, request.agent)
-        if not self.may_reply(envelope):
-            raise AuthenticationError("The request's reply_to is not a reply queue of its sender.")
+        submitted = envelope.kind == SUBMIT_TYPE
+        reply_to = _mailbox(envelope, tenant) if submitted else self._reply_to(envelope)
         if envelope.agent is not None and envelope.agent != request.agent:
             raise AuthenticationError("The message's app_id and the agent of its request are not the same.")
         self._check(request)
@@ -89,7 +142,7 @@ class Reception:
         self._router.check(request.model)
         waiter = Waiter(
             id=request.id,
-            reply_to=envelope.reply_to,
+            reply_to=reply_to,
             deadline_ms=envelope.received_ms + request.timeout_ms,
             agent=request.agent,
             tenant=tenant,
@@ -99,7 +152,7 @@ class Reception:
         alone = request.cache.mode == "off"
         name = lone_fingerprint(request, tenant, envelope.user) if alone else fingerprint(request, tenant, task)
         admission = Admission(name, waiter, may_read=request.cache.mode == "use")
-        return Intake(request, task, admission, cancel=envelope.kind == CANCEL_TYPE)
+        return Intake(request, task, admission, cancel=envelope.kind == CANCEL_TYPE, submitted=submitted)
 
     @staticmethod
     def _check(request: Request) -> None:
@@ -126,7 +179,11 @@ class Reception:
         :raises UnknownModel: if nothing has the name it asks for.
         :raises BackendUnavailable: if nothing that could serve it runs.
         """
-        return self._router.route(intake.request.model, intake.task, intake.request.op, view)
+        return self.route_of(intake.request.model, intake.task, intake.request.op, view)
+
+    def route_of(self, model: str, task: Task, op: Op, view: View) -> tuple[Hop, ...]:
+        """The same for what is known of a request."""
+        return self._router.route(model, task, op, view)
 
     def must_miss(self, intake: Intake, view: View) -> DeadlineExceeded | None:
         """The error to tell at once if no live backend of a request's route takes a call before its deadline."""
@@ -169,3 +226,11 @@ class Reception:
             return 0
         ttl_s = self._config.cache.ttl_for(intake.task) if policy.ttl_s is None else policy.ttl_s
         return round(ttl_s * 1000)
+
+
+def _mailbox(envelope: Envelope, tenant: str) -> str:
+    if envelope.user is None:
+        raise AuthenticationError(
+            "A submitted request must carry its RabbitMQ user (user_id): nobody else may fetch its answer."
+        )
+    return address_of(envelope.user, tenant)

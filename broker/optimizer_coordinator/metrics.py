@@ -7,6 +7,11 @@ REQUESTS = Counter(
     "Requests handled, by what became of them",
     ("result",),
 )
+FETCHES = Counter(
+    "optimizer_coordinator_fetches",
+    "Questions about submitted requests, by how the request stood",
+    ("state",),
+)
 BATCH = Histogram(
     "optimizer_coordinator_batch_size",
     "Requests admitted in one round trip to Redis",

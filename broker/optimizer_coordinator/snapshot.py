@@ -7,7 +7,7 @@ from optimizer_coordinator.metrics import BACKEND_ALIVE
 from optimizer_coordinator.routing import Shut, View
 from optimizer_state.outlook import Outlook
 from optimizer_state.outlooks import Loads
-from optimizer_state.presence import Roster
+from optimizer_state.presence import Presence, Roster
 from optimizer_state.settings import Settings
 from optimizer_state.store import RedisAway, Store
 
@@ -30,6 +30,7 @@ class Snapshot:
         self._aside: frozenset[str] = frozenset()
         self.alive: frozenset[str] | None = None
         self.outlooks: Mapping[str, Outlook] = {}
+        self.workers: tuple[Presence, ...] = ()
 
     @property
     def view(self) -> View:
@@ -51,8 +52,9 @@ class Snapshot:
         """Look again; keeps the last view, and returns False, if Redis is away."""
         try:
             await self._store.synchronise_clock()
-            alive = frozenset(presence.backend for presence in await self._roster.alive())
+            workers = await self._roster.alive()
             outlooks = await self._roster.outlooks()
+            alive = frozenset(presence.backend for presence in workers)
             settings = await self._settings.of(sorted(alive | self._configured))
         except RedisAway:
             return False
@@ -61,6 +63,7 @@ class Snapshot:
         self._aside = frozenset(name for name, each in settings.items() if each.mode)
         self._loads.learn(outlooks, self._store.clock.now_ms())
         self.outlooks = outlooks
+        self.workers = workers
         self.alive = alive
         return True
 

@@ -1,6 +1,7 @@
 """What a coordinator says: replies to waiters, and events to the fleet."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from aiormq.abc import DeliveredMessage
@@ -9,7 +10,9 @@ from optimizer_coordinator.intake import Intake
 from optimizer_service.outbox import Outbox
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Answer
+from optimizer_state.mailboxes import is_mailbox
 from optimizer_state.replies import reply_of
+from optimizer_state.store import RedisAway
 from optimizer_wire import events
 from optimizer_wire.codec import peek_id
 from optimizer_wire.errors import OptimizerError
@@ -57,15 +60,24 @@ class Speaker:
     async def failed(self, intake: Intake, error: OptimizerError, waiters: Iterable[Waiter]) -> None:
         """Tell all waiters that there will be no call."""
         told = 0
-        for waiter in waiters:
+        # Who listens hears it first: Redis may be away.
+        for waiter in sorted(waiters, key=lambda each: is_mailbox(each.reply_to)):
             told += 1
             await self._outbox.reply(
                 waiter.reply_to, Reply(VERSION, waiter.id, ok=False, task=intake.task, error=error.info)
             )
         await self._tell(events.ERROR, intake, error_code=error.code, message=error.message, waiters=told)
 
+    async def late(self, waiter: Waiter, error: OptimizerError) -> None:
+        """Tell a submitted request that its time is over; nobody knows of a call."""
+        await self._ended(waiter, error)
+
     async def withdrawn(self, waiter: Waiter, error: OptimizerError) -> None:
         """Tell a request that was taken back before its call began; who took it knows no more of it than its waiter."""
+        with suppress(RedisAway):
+            await self._ended(waiter, error)
+
+    async def _ended(self, waiter: Waiter, error: OptimizerError) -> None:
         await self._outbox.reply(waiter.reply_to, Reply(VERSION, waiter.id, ok=False, error=error.info))
         told = events.event(
             events.ERROR,

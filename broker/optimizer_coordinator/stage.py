@@ -15,16 +15,18 @@ request whose ack was handled has been answered. A call is published with a conf
 import asyncio
 import time
 from collections.abc import Awaitable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiormq.abc import DeliveredMessage
 
+from optimizer_coordinator.custody import LOOK_S, Custody
 from optimizer_coordinator.dispatch import Dispatcher
 from optimizer_coordinator.gate import Gate
-from optimizer_coordinator.intake import Envelope, Intake, Reception
+from optimizer_coordinator.intake import Envelope, Intake, Lookup, Reception
 from optimizer_coordinator.leading import Leading
 from optimizer_coordinator.line import Barrier
 from optimizer_coordinator.look import HeldTooLong
+from optimizer_coordinator.lookups import Lookups
 from optimizer_coordinator.metrics import ADMISSION, BATCH, REDIS_UP, REQUESTS
 from optimizer_coordinator.sending_back import SendingBack, origin_of
 from optimizer_coordinator.snapshot import Snapshot
@@ -33,10 +35,12 @@ from optimizer_coordinator.turns import TurnBarrier
 from optimizer_service.crash_points import crash_point
 from optimizer_service.logs import Logger
 from optimizer_service.outbox import Outbox
-from optimizer_state.flights import Admitted, Flights, Gone, Hit, Join, Known, Lead
+from optimizer_state.flights import Admitted, Flights, Gone, Hit, Join, Known, Lead, flight_by_chance
+from optimizer_state.mailboxes import Mailboxes
 from optimizer_state.store import RedisAway, Store
 from optimizer_state.turns import Turns
-from optimizer_wire.errors import Cancelled, DeadlineExceeded, OptimizerError
+from optimizer_wire.errors import Cancelled, DeadlineExceeded, IdempotencyConflict, OptimizerError
+from optimizer_wire.messages import FETCH_TYPE, Waiter
 from optimizer_wire.session import BrokerUnavailable, Channel, Session, Unconfirmed, delivery_of
 from optimizer_wire.topology import Names
 
@@ -80,11 +84,15 @@ class Stage:
         self._filled = asyncio.Event()
         self._pending: set[asyncio.Future[None]] = set()
         self._busy = False
-        self.speaker = Speaker(Outbox(channel, parts.names, self._clock), parts.source, self._clock)
+        outbox = Outbox(channel, parts.names, parts.store)
+        self.speaker = Speaker(outbox, parts.source, self._clock)
         self._turns = TurnBarrier(Turns(parts.store), parts.flights, self.speaker, self._clock)
         barriers = (self._turns, *parts.barriers)
         self._gate = Gate(barriers, parts.store, parts.flights, self.speaker, parts.hold_s)
         self._sending_back = SendingBack(calls, parts.names, session.user, self._clock)
+        self._mailboxes = Mailboxes(parts.store)
+        self._custody = Custody(parts.store, channel, self.speaker, parts.hold_s, self.deliver, self._send_back)
+        self._lookups = Lookups(parts.store, parts.flights, parts.reception, snapshot, outbox)
         self._leading = Leading(
             parts.reception,
             snapshot,
@@ -104,19 +112,28 @@ class Stage:
     async def work(self) -> None:
         """Handle batches until cancelled; a lost connection ends it quietly, anything else is a fault to be seen."""
         try:
-            while True:
-                await self._filled.wait()
-                batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
-                if not self._inbox:
-                    self._filled.clear()
-                self._busy = True
-                await self._handle(batch)
-                self._busy = False
+            await asyncio.gather(self._batches(), self._watch())
         except BrokerUnavailable:
             self._session.lost.set()
         except Exception:  # noqa: BLE001 - whatever it was, another coordinator must get what this one holds
             self._log.exception("batch failed")
             self._session.lost.set()
+
+    async def _batches(self) -> None:
+        while True:
+            await self._filled.wait()
+            batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
+            if not self._inbox:
+                self._filled.clear()
+            self._busy = True
+            await self._handle(batch)
+            self._busy = False
+
+    async def _watch(self) -> None:
+        """Look after the submitted requests in custody until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self._custody.look()
 
     async def drain(self, consumer: str) -> None:
         """Take nothing more of this consumer and finish what was taken, for at most the configured time."""
@@ -139,25 +156,73 @@ class Stage:
     async def _handle(self, batch: Sequence[DeliveredMessage]) -> None:
         started = time.perf_counter()
         taken: list[tuple[DeliveredMessage, Intake]] = []
+        submitted: list[tuple[DeliveredMessage, Intake]] = []
         crash_point("coordinator.after_receive")
         for message in batch:
             envelope = _envelope(message, self._session.user, self._clock.now_ms())
             try:
+                if envelope.kind == FETCH_TYPE:
+                    await self._look_up(message, self._reception.look_up(envelope))
+                    continue
                 intake = self._reception.receive(envelope)
             except OptimizerError as error:
                 await self._refuse(message, envelope, error)
                 continue
             if intake.cancel:
                 await self._cancel(message, intake)
+            elif intake.submitted:
+                submitted.append((message, intake))
             else:
                 taken.append((message, self._gate.mark(intake)))
+        taken += await self._opened(submitted)
         if taken:
             admitted = await self._admit([intake for _, intake in taken])
             crash_point("coordinator.after_admit")
             BATCH.observe(len(taken))
             ADMISSION.observe(time.perf_counter() - started)
             for (message, intake), decision in zip(taken, admitted, strict=True):
-                await self._act(message, intake, decision)
+                await self._decided(message, intake, decision)
+
+    async def _look_up(self, message: DeliveredMessage, lookup: Lookup) -> None:
+        """Answer a question about a submitted request. Whoever asks asks again, so that nothing is kept for it."""
+        self._spawn(self._answer(lookup))
+        await self._ack(message)
+
+    async def _answer(self, lookup: Lookup) -> None:
+        try:
+            await self._lookups.answer(lookup)
+        except BrokerUnavailable:
+            self._session.lost.set()
+        except Exception:  # noqa: BLE001 - one question that cannot be answered must not harm its neighbours
+            self._log.exception("lookup failed")
+
+    async def _opened(
+        self, submitted: Sequence[tuple[DeliveredMessage, Intake]]
+    ) -> list[tuple[DeliveredMessage, Intake]]:
+        """Note that these were submitted; returns those that are to be admitted, with the deadlines they came with."""
+        if not submitted:
+            return []
+        try:
+            opened = await self._mailboxes.open([intake.submission for _, intake in submitted])
+        except RedisAway:
+            # They lead calls of their own; a worker keeps their answers until Redis is back.
+            return [(message, self._gate.mark(intake)) for message, intake in submitted]
+        taken = []
+        for (message, intake), found in zip(submitted, opened, strict=True):
+            if found.submission is not None:
+                admission = replace(intake.admission, waiter=found.submission.waiter)
+                taken.append((message, self._gate.mark(replace(intake, admission=admission))))
+            elif found.verdict == "conflict":
+                await self._conflict(message, intake)
+            else:
+                REQUESTS.labels("known").inc()
+                await self._ack(message)
+        return taken
+
+    async def _conflict(self, message: DeliveredMessage, intake: Intake) -> None:
+        """The id belongs to another request, whose answer is the one to be fetched under it."""
+        error = IdempotencyConflict("Another request was submitted under this id; submit this one under its own.")
+        await self._refuse_to(message, None, intake.request.agent, error)
 
     async def _admit(self, intakes: Sequence[Intake]) -> Sequence[Admitted]:
         """Decide; without Redis every request leads a call of its own."""
@@ -165,9 +230,24 @@ class Stage:
             decisions = await self._flights.admit([intake.admission for intake in intakes])
         except RedisAway:
             REDIS_UP.set(0)
-            return [Lead(0)] * len(intakes)
+            return [Lead(flight_by_chance()) for _ in intakes]
         REDIS_UP.set(1)
         return decisions
+
+    async def _decided(self, message: DeliveredMessage, intake: Intake, decision: Admitted) -> None:
+        try:
+            await self._act(message, intake, decision)
+        except RedisAway:
+            await self._untold(message, intake)
+
+    async def _untold(self, message: DeliveredMessage, intake: Intake) -> None:
+        """Redis is away, so that a mailbox could not be told. Those of others are looked after by who has their
+        messages.
+        """
+        if intake.submitted:
+            self._custody.untold(message)
+        else:
+            await self._ack(message)
 
     async def _act(self, message: DeliveredMessage, intake: Intake, decision: Admitted) -> None:
         match decision:
@@ -206,32 +286,43 @@ class Stage:
         if join.publish_again:
             self._spawn(self._lead(message, intake, join))
         else:
-            await self._ack(message)
+            await self._handled(message, intake, join)
 
     async def _lead(self, message: DeliveredMessage, intake: Intake, decision: Lead | Join) -> None:
         """Publish the call; only then is the request handled. An unknown outcome leaves it to another coordinator."""
         try:
             if await self._leading.lead(intake, decision):
-                await self._ack(message)
+                await self._handled(message, intake, decision)
         except HeldTooLong:
-            await self._send_back(message, intake)
+            await self._send_back(message, intake.waiter)
+        except RedisAway:
+            await self._untold(message, intake)
         except BrokerUnavailable:
             self._session.lost.set()
         except Exception:  # noqa: BLE001 - whatever it was, another coordinator must get what this one holds
             self._log.exception("request failed")
             self._session.lost.set()
 
-    async def _send_back(self, message: DeliveredMessage, intake: Intake) -> None:
+    async def _handled(self, message: DeliveredMessage, intake: Intake, decision: Lead | Join) -> None:
+        """There is a call, which carries this request if it leads it; one that was submitted and joined is watched."""
+        if isinstance(decision, Join) and intake.submitted and self._custody.joined(message, intake.submission):
+            return
+        await self._ack(message)
+
+    async def _send_back(self, message: DeliveredMessage, waiter: Waiter) -> None:
         """It waited for as long as a message may be kept: to the end of the queue with it, or to this place again.
 
         Not by requeueing, but for a full queue: that counts towards the delivery limit, as if it had harmed somebody.
         """
         try:
-            sent = await self._sending_back.send(message, intake.waiter)
+            sent = await self._sending_back.send(message, waiter)
         except Unconfirmed:
             self._session.lost.set()
             return
-        await (self._ack(message) if sent else self._channel.requeue(_tag(message)))
+        if sent:
+            await self._ack(message)
+        elif self._custody.settle(message):
+            await self._channel.requeue(_tag(message))
 
     def _pass_by(self, intake: Intake) -> None:
         """It needs no call of its own, so that nobody is to wait for its turn."""
@@ -249,13 +340,25 @@ class Stage:
 
     async def _refuse(self, message: DeliveredMessage, envelope: Envelope, error: OptimizerError) -> None:
         """Tell the sender, if there is one to tell, and keep the message among the dead letters."""
+        await self._refuse_to(
+            message, self._reception.answer_to(envelope), self._reception.named_agent(envelope), error
+        )
+
+    async def _refuse_to(
+        self, message: DeliveredMessage, reply_to: str | None, agent: str | None, error: OptimizerError
+    ) -> None:
         REQUESTS.labels("refused").inc()
-        reply_to = envelope.reply_to if self._reception.may_reply(envelope) else None
-        await self.speaker.refuse(message, reply_to, self._reception.named_agent(envelope), error)
-        await self._channel.reject(_tag(message))
+        try:
+            await self.speaker.refuse(message, reply_to, agent, error)
+        except RedisAway:
+            self._custody.untold(message)
+            return
+        if self._custody.settle(message):
+            await self._channel.reject(_tag(message))
 
     async def _ack(self, message: DeliveredMessage) -> None:
-        await self._channel.ack(_tag(message))
+        if self._custody.settle(message):
+            await self._channel.ack(_tag(message))
         crash_point("coordinator.after_ack")
 
     def _spawn(self, work: Awaitable[None]) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Answer
+from optimizer_state.mailboxes import Mailboxes, is_mailbox
 from optimizer_state.replies import reply_of, source_for
+from optimizer_state.store import Store
 from optimizer_wire.codec import encode
 from optimizer_wire.events import Event, cloud_event_headers
 from optimizer_wire.messages import CALL_TYPE, CONTENT_TYPE, EVENT_TYPE, REPLY_TYPE, Call, Reply, Source, Waiter
@@ -16,16 +17,21 @@ class Outbox:
     """Publishes on one channel without waiting, beside the work and before its ack.
 
     The broker handles a channel in order: once it has handled the ack, it has handled what was said before.
-    Every method raises `BrokerUnavailable` if the channel is gone.
+    Every method raises `BrokerUnavailable` if the channel is gone. What is for a submitted request goes to its mailbox
+    in Redis: `RedisAway` means that it could not be put there, and that the work must not be acked yet.
     """
 
-    def __init__(self, channel: Channel, names: Names, clock: FleetClock) -> None:
+    def __init__(self, channel: Channel, names: Names, store: Store) -> None:
         self._channel = channel
         self._names = names
-        self._clock = clock
+        self._clock = store.clock
+        self._mailboxes = Mailboxes(store)
 
     async def reply(self, reply_to: str, reply: Reply) -> None:
         """Send one reply. Nobody there is no fault: a client that lost its queue asks again, and the answer is kept."""
+        if is_mailbox(reply_to):
+            await self._mailboxes.put(reply_to, [reply])
+            return
         await self._channel.publish(
             "", reply_to, encode(reply), properties(REPLY_TYPE, reply.id, content_type=CONTENT_TYPE)
         )
@@ -33,7 +39,8 @@ class Outbox:
     async def answer(self, answer: Answer, waiters: Iterable[Waiter], source: Source | None = None) -> None:
         """Tell the waiters of a flight how it ended; `source` if it did not come from their flight."""
         now_ms = self._clock.now_ms()
-        for waiter in waiters:
+        # Who listens hears it first: Redis may be away.
+        for waiter in sorted(waiters, key=lambda each: is_mailbox(each.reply_to)):
             await self.reply(waiter.reply_to, reply_of(answer, waiter, source or source_for(answer, waiter), now_ms))
 
     async def tell(self, event: Event) -> None:

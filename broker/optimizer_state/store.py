@@ -75,10 +75,19 @@ Script = Literal[
     "turn_keep",
     "turn_leave",
     "withdraw",
+    "fate",
+    "mailbox_open",
+    "mailbox_put",
+    "mailbox_look",
+    "mailbox_forget",
+    "places",
+    "place",
 ]
 _BUDGET_SCRIPTS = frozenset({"reserve", "arrive", "settle", "keep", "lapse", "restore", "block", "look"})
 _TURN_SCRIPTS = frozenset({"turn_take", "turn_keep", "turn_leave"})
-_ALONE_SCRIPTS = frozenset({"learn", "share", "retries", "settings"})
+_MAILBOX_SCRIPTS = frozenset({"mailbox_open", "mailbox_put", "mailbox_look", "mailbox_forget"})
+_FAMILIES = {"budget": _BUDGET_SCRIPTS, "turn": _TURN_SCRIPTS, "mailbox": _MAILBOX_SCRIPTS}
+_ALONE_SCRIPTS = frozenset({"learn", "share", "retries", "settings", "places", "place"})
 
 
 def backend_key(prefix: str, backend: str) -> str:
@@ -108,7 +117,7 @@ def _source(script: Script) -> str:
     lua = resources.files("optimizer_state") / "lua"
     if script in _ALONE_SCRIPTS:
         return (lua / f"{script}.lua").read_text()
-    common = "budget" if script in _BUDGET_SCRIPTS else "turn" if script in _TURN_SCRIPTS else "flight"
+    common = next((name for name, scripts in _FAMILIES.items() if script in scripts), "flight")
     return (lua / f"{common}.lua").read_text() + (lua / f"{script}.lua").read_text()
 
 

@@ -9,12 +9,14 @@
     │   ├── ContextTooLong              context_too_long
     │   ├── ContentFiltered             content_filtered
     │   └── IdempotencyConflict         idempotency_conflict
+    ├── NotFoundError                   not_found
     ├── AuthenticationError             unauthorized
     ├── RateLimitError                  the optimizer refuses for now; `retry_after_s` says until when, if known
     │   ├── QuotaExceeded               quota_exceeded
     │   └── Overloaded                  overloaded
     ├── APITimeoutError (TimeoutError)
-    │   └── DeadlineExceeded            deadline_exceeded
+    │   ├── DeadlineExceeded            deadline_exceeded
+    │   └── NotReady                    never travels: what is fetched has not ended yet
     ├── Cancelled                       cancelled
     ├── InternalServerError
     │   ├── BackendUnavailable          backend_unavailable
@@ -28,7 +30,7 @@ The inner names are those of the OpenAI SDK where it has one. Every class knows 
 
 from typing import ClassVar
 
-from optimizer_wire.messages import ErrorInfo
+from optimizer_wire.messages import ErrorInfo, Status
 
 
 class OptimizerError(Exception):
@@ -95,6 +97,12 @@ class IdempotencyConflict(BadRequestError):
     code = "idempotency_conflict"
 
 
+class NotFoundError(OptimizerError):
+    """No submitted request has this id, or its answer is no longer kept."""
+
+    code = "not_found"
+
+
 class AuthenticationError(OptimizerError):
     """The optimizer does not accept the sender, or the backend does not accept the optimizer's key."""
 
@@ -127,6 +135,23 @@ class APITimeoutError(OptimizerError, TimeoutError):
 
 class DeadlineExceeded(APITimeoutError):
     """The request's deadline passed before there was an answer."""
+
+
+class NotReady(APITimeoutError):
+    """A submitted request has not ended yet: fetch it again. `status` tells how it stands, if known."""
+
+    code = "not_ready"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        request_id: str | None = None,
+        status: Status | None = None,
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, request_id=request_id)
+        self.status = status
 
 
 class Cancelled(OptimizerError):
@@ -167,6 +192,7 @@ _TRAVELLING: tuple[type[OptimizerError], ...] = (
     UnknownModel,
     ContextTooLong,
     ContentFiltered,
+    NotFoundError,
     AuthenticationError,
     QuotaExceeded,
     Overloaded,

@@ -6,7 +6,7 @@ of the Redis server, see `optimizer_state.clock`).
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -14,6 +14,8 @@ VERSION = 1
 
 REQUEST_TYPE = "optimizer.request.v1"
 CANCEL_TYPE = "optimizer.cancel.v1"
+SUBMIT_TYPE = "optimizer.submit.v1"
+FETCH_TYPE = "optimizer.fetch.v1"
 CALL_TYPE = "optimizer.call.v1"
 REPLY_TYPE = "optimizer.reply.v1"
 EVENT_TYPE = "optimizer.event.v1"
@@ -85,6 +87,65 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: dict[str, str] = {}
 
 
+class SubmittedRequest(Request, frozen=True, omit_defaults=True):
+    """A request whose answer is kept until somebody fetches it (`SUBMIT_TYPE`): nobody listens for it."""
+
+
+class Fetch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A question about a request that was submitted: its answer, how it stands, or that it is no longer wanted.
+
+    `id` names this question, `request_id` the request. If that has not ended, an answer is waited for `wait_ms`; who
+    asks stops listening after `timeout_ms`. What comes back is a `Reply` to `id` with a `status`.
+    """
+
+    v: int
+    id: Name
+    agent: Name
+    request_id: Name
+    want: Literal["answer", "status", "cancel"] = "answer"
+    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
+    timeout_ms: TimeoutMs = 10_000
+
+    # It is sent and awaited like a request, whose order among others may matter.
+    ordering_key: ClassVar[None] = None
+
+
+Question = Request | Fetch
+"""What a client sends and waits for."""
+
+
+def kind_of(question: Question) -> str:
+    """The type of the message that a question travels in."""
+    match question:
+        case SubmittedRequest():
+            return SUBMIT_TYPE
+        case Fetch():
+            return FETCH_TYPE
+        case _:
+            return REQUEST_TYPE
+
+
+State = Literal["waiting", "running", "answered", "failed", "unknown"]
+
+
+class Status(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a submitted request stands.
+
+    `position` is how many calls are expected to start before its own at its backend, and `expected_wait_s` the seconds
+    until its own is expected to start; both None while nobody can tell. `unknown` is what nobody of this RabbitMQ user
+    has submitted, or what ended more than 15 minutes ago.
+    """
+
+    state: State
+    position: int | None = None
+    expected_wait_s: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is an answer or an error to fetch."""
+        return self.state in {"answered", "failed"}
+
+
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tokens of one call. `input_tokens` includes cached ones, `output_tokens` includes reasoning ones.
 
@@ -129,6 +190,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """The one answer to a request: `result` (an OpenAI chat.completion or embeddings list) or `error`.
 
     `result` stays encoded until somebody reads it: what passes an answer on need not understand it.
+    `status` is there in the reply to a `Fetch` only; without it the error is one of the question itself.
     """
 
     v: int
@@ -145,6 +207,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     timings: Timings = Timings()
     attempts: int = 0
     error: ErrorInfo | None = None
+    status: Status | None = None
 
 
 class Hop(msgspec.Struct, frozen=True):

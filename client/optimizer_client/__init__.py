@@ -22,6 +22,8 @@ from optimizer_wire.errors import (
     InternalError,
     InternalServerError,
     InvalidRequest,
+    NotFoundError,
+    NotReady,
     OptimizerError,
     OptimizerUnavailable,
     Overloaded,
@@ -29,6 +31,7 @@ from optimizer_wire.errors import (
     RateLimitError,
     UnknownModel,
 )
+from optimizer_wire.messages import Status
 
 if TYPE_CHECKING:
     from optimizer_client.api_call import optimized_api_call
@@ -52,6 +55,8 @@ __all__ = [
     "InternalError",
     "InternalServerError",
     "InvalidRequest",
+    "NotFoundError",
+    "NotReady",
     "Optimizer",
     "OptimizerError",
     "OptimizerUnavailable",
@@ -59,6 +64,7 @@ __all__ = [
     "QuotaExceeded",
     "RateLimitError",
     "Reply",
+    "Status",
     "UnknownModel",
     "optimized_api_call",
 ]

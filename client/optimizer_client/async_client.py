@@ -5,18 +5,28 @@ One connection carries any number of requests. A task in the background keeps it
 
 import asyncio
 import os
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
 from optimizer_client import failures
 from optimizer_client.direct import DirectCaller, direct_caller
+from optimizer_client.fetching import (
+    CONFIRM_S,
+    Fetching,
+    cancel_question,
+    not_ended,
+    status_in,
+    status_question,
+)
 from optimizer_client.io_task import IoTask, ReplyFuture, fail
-from optimizer_client.options import DEFAULT_TIMEOUT_S, Options, Prompt, chat_request, embed_request
+from optimizer_client.options import DEFAULT_TIMEOUT_S, Options, Prompt, chat_request, embed_request, submitted
 from optimizer_client.reply import Reply, reply_from
 from optimizer_client.settings import ClientSettings
+from optimizer_wire import messages
 from optimizer_wire.errors import BackendUnavailable, InvalidRequest, OptimizerError, OptimizerUnavailable
-from optimizer_wire.messages import Request
+from optimizer_wire.messages import Question, Request, Status
 from optimizer_wire.topology import Names
 
 
@@ -129,6 +139,79 @@ class AsyncOptimizer:
         await self._io.tell_cancelled(entry)
         return True
 
+    # ── fetching later ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def submit(self, prompt: Prompt, *, system: str | None = None, **options: Unpack[Options]) -> str:
+        """Hand over a chat completion and return its id at once, when RabbitMQ has it; this process may end then.
+
+        Any process of the same RabbitMQ user can `fetch` the answer, for 15 minutes from when it is there. `timeout` is
+        until when it is to be answered. Submitting again under the same `request_id` is the same request.
+
+        :raises OptimizerError: if RabbitMQ cannot be reached or does not take it. What is wrong with the request itself
+            is told to whoever fetches it.
+        """
+        return await self._submit(chat_request(self.agent, prompt, system, self._with_defaults(options)))
+
+    async def submit_embed(self, text: str | list[str], **options: Unpack[Options]) -> str:
+        """The same for embeddings."""
+        return await self._submit(embed_request(self.agent, text, self._with_defaults(options)))
+
+    async def fetch(self, request_id: str, *, timeout: float | None = None) -> Reply:  # noqa: ASYNC109 - a turn at a time
+        """The answer to a submitted request, waited for at most `timeout` seconds (by default as for any request).
+
+        :raises NotReady: it has not ended yet; `.status` tells how it stands.
+        :raises NotFoundError: this RabbitMQ user has submitted none of this id, or it ended more than 15 minutes ago.
+        :raises OptimizerError: the error that it ended with.
+        """
+        timeout_s = self._timeout_s if timeout is None else timeout
+        fetching = Fetching(self.agent, request_id, timeout_s, time.monotonic(), time.time)
+        while True:
+            try:
+                wire = await self._exchange(fetching.question(time.monotonic()))
+            except OptimizerError as error:
+                fetching.failed(error, time.monotonic())
+            else:
+                reply = fetching.heard(wire, time.monotonic())
+                if reply is not None:
+                    return reply
+
+    async def status(self, request_id: str) -> Status:
+        """How a submitted request stands: whether it waits, runs or has ended.
+
+        While it waits: how many are before it, and how long until its call is expected to start.
+
+        :raises OptimizerError: if that cannot be found out.
+        """
+        return status_in(await self._exchange(status_question(self.agent, request_id)))
+
+    async def cancel_submitted(self, request_id: str) -> bool:
+        """Cancel a submitted request from any process of its RabbitMQ user; False if it has ended or is not known.
+
+        Whoever fetches it gets `Cancelled`.
+
+        :raises OptimizerError: if the optimizer cannot be asked.
+        """
+        return not_ended(status_in(await self._exchange(cancel_question(self.agent, request_id))))
+
+    async def _submit(self, request: Request) -> str:
+        try:
+            async with asyncio.timeout(CONFIRM_S):
+                await self._exchange(submitted(request))
+        except TimeoutError as error:
+            raise failures.unconfirmed(request.id, CONFIRM_S) from error
+        return request.id
+
+    async def _exchange(self, question: Question) -> messages.Reply:
+        """Send what has no way around and cannot be cancelled; returns what came back."""
+        if self._closed:
+            raise failures.closed_already(question.id)
+        future: ReplyFuture = asyncio.get_running_loop().create_future()
+        self._io.ask(question, future, self._connect_timeout_s)
+        try:
+            return await future
+        finally:
+            self._io.discard(question.id)
+
     def _with_defaults(self, options: Any) -> dict[str, Any]:
         return {"timeout": self._timeout_s, **options}
 
@@ -142,9 +225,10 @@ class AsyncOptimizer:
             reply = await future
         except (OptimizerUnavailable, BackendUnavailable):
             # Not a reply, but what the client itself found: there is no optimizer.
-            if self._direct is None or entry.deadline <= loop.time():
+            left = entry.at(loop.time())
+            if self._direct is None or entry.deadline <= loop.time() or not isinstance(left, Request):
                 raise
-            return await self._direct.call(entry.at(loop.time()))
+            return await self._direct.call(left)
         except asyncio.CancelledError:
             if self._io.discard(request.id) is not None:
                 self._io.tell_cancelled_soon(entry)

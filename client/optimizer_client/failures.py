@@ -82,6 +82,15 @@ def on_its_way(request_id: str) -> InvalidRequest:
     return InvalidRequest(f"A request with the id {request_id} is on its way already.", request_id=request_id)
 
 
+def unconfirmed(request_id: str, within_s: float) -> OptimizerUnavailable:
+    """The broker does not say whether it has a submitted request."""
+    sentence = (
+        f"RabbitMQ has not confirmed the request within {within_s:g} s, so that nobody knows whether it has it. "
+        "Submit it again under the same request_id."
+    )
+    return OptimizerUnavailable(sentence, request_id=request_id)
+
+
 def times(count: int) -> str:
     """`once`, `2 times`, …"""
     return "once" if count == 1 else f"{count} times"

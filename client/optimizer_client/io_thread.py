@@ -22,7 +22,7 @@ from optimizer_client.inbox import Inbox
 from optimizer_client.link import Link
 from optimizer_client.pending import Entry, Pending
 from optimizer_client.pika_words import words
-from optimizer_client.reply import Reply, reply_from
+from optimizer_client.reply import reply_from
 from optimizer_wire import messages
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.codec import decode

@@ -9,7 +9,7 @@ import msgspec
 from optimizer_wire.codec import check_json
 from optimizer_wire.errors import InvalidRequest
 from optimizer_wire.ids import new_id
-from optimizer_wire.messages import VERSION, CachePolicy, Op, Priority, Request, Task
+from optimizer_wire.messages import VERSION, CachePolicy, Op, Priority, Request, SubmittedRequest, Task
 
 Prompt = str | Sequence[Mapping[str, Any]]
 CacheMode = Literal["use", "refresh", "off"]
@@ -107,6 +107,11 @@ def embed_request(agent: str, text: str | Sequence[str], options: Mapping[str, A
     if not text:
         raise InvalidRequest("There is no text to embed.")
     return _request(agent, "embed", {"input": text if isinstance(text, str) else list(text)}, options)
+
+
+def submitted(request: Request) -> SubmittedRequest:
+    """The same request, for nobody to listen to."""
+    return SubmittedRequest(**{name: getattr(request, name) for name in request.__struct_fields__})
 
 
 def _messages(prompt: Any) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Protocol, Self, Unpack, runtime_checkable
 from optimizer_client.options import Options, Prompt
 from optimizer_client.reply import Reply
 from optimizer_wire.errors import OptimizerError
+from optimizer_wire.messages import Status
 
 
 @runtime_checkable
@@ -38,6 +39,21 @@ class AsyncAsks(Protocol):
 
     async def cancel(self, request_id: str) -> bool:
         """Stop waiting for a request."""
+
+    async def submit(self, prompt: Prompt, *, system: str | None = None, **options: Unpack[Options]) -> str:
+        """Hand over a chat completion and return its id at once."""
+
+    async def submit_embed(self, text: str | list[str], **options: Unpack[Options]) -> str:
+        """The same for embeddings."""
+
+    async def fetch(self, request_id: str, *, timeout: float | None = None) -> Reply:  # noqa: ASYNC109 - as above
+        """The answer to a submitted request."""
+
+    async def status(self, request_id: str) -> Status:
+        """How a submitted request stands."""
+
+    async def cancel_submitted(self, request_id: str) -> bool:
+        """Cancel a submitted request."""
 
     async def close(self) -> None:
         """Close; whatever is unanswered raises `Cancelled`."""
@@ -80,6 +96,21 @@ class Asks(Protocol):
 
     def cancel(self, request_id: str) -> bool:
         """Stop waiting for a request."""
+
+    def submit(self, prompt: Prompt, *, system: str | None = None, **options: Unpack[Options]) -> str:
+        """Hand over a chat completion and return its id at once."""
+
+    def submit_embed(self, text: str | list[str], **options: Unpack[Options]) -> str:
+        """The same for embeddings."""
+
+    def fetch(self, request_id: str, *, timeout: float | None = None) -> Reply:
+        """The answer to a submitted request."""
+
+    def status(self, request_id: str) -> Status:
+        """How a submitted request stands."""
+
+    def cancel_submitted(self, request_id: str) -> bool:
+        """Cancel a submitted request."""
 
     def close(self) -> None:
         """Close; whatever is unanswered raises `Cancelled`."""

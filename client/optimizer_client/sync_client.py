@@ -2,27 +2,39 @@
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack
 
 from optimizer_client import failures
 from optimizer_client.amqp_url import amqp_parameters
 from optimizer_client.detour import DirectThread
+from optimizer_client.fetching import (
+    CONFIRM_S,
+    Fetching,
+    cancel_question,
+    not_ended,
+    status_in,
+    status_question,
+)
 from optimizer_client.io_thread import IoThread
-from optimizer_client.options import DEFAULT_TIMEOUT_S, Options, Prompt, chat_request, embed_request
+from optimizer_client.options import DEFAULT_TIMEOUT_S, Options, Prompt, chat_request, embed_request, submitted
 from optimizer_client.reply import Reply
 from optimizer_client.settings import ClientSettings
+from optimizer_wire import messages
 from optimizer_wire.errors import DeadlineExceeded, InvalidRequest, OptimizerError
-from optimizer_wire.messages import Request
+from optimizer_wire.messages import Fetch, Question, Request, Status
 from optimizer_wire.topology import Names
 from optimizer_wire.urls import masked_url
 
 # A future ends at its deadline, in the I/O thread; this is how much longer a caller waits before it blames that thread.
 GRACE_S = 5.0
+
+Answered = TypeVar("Answered")
 
 _instances: "weakref.WeakSet[Optimizer]" = weakref.WeakSet()
 
@@ -70,7 +82,7 @@ class Optimizer:
         self._lock = threading.Lock()
         self._thread: IoThread | None = None
         self._stop: Callable[[], object] = bool
-        self._futures: dict[str, Future[Reply]] = {}
+        self._futures: dict[str, Future[Any]] = {}
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -131,7 +143,7 @@ class Optimizer:
 
         :raises InvalidRequest: if the options make no sense.
         """
-        return self.submit(chat_request(self.agent, prompt, system, self._with_defaults(options)))
+        return self.send(chat_request(self.agent, prompt, system, self._with_defaults(options)))
 
     def chat_many(self, prompts: Iterable[Prompt], **options: Unpack[Options]) -> list[Reply | OptimizerError]:
         """Ask many at once; returns an answer or an error for each, in their order.
@@ -164,6 +176,60 @@ class Optimizer:
         self._withdraw(request_id)
         return True
 
+    # ── fetching later ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, prompt: Prompt, *, system: str | None = None, **options: Unpack[Options]) -> str:
+        """Hand over a chat completion and return its id at once, when RabbitMQ has it; this process may end then.
+
+        Any process of the same RabbitMQ user can `fetch` the answer, for 15 minutes from when it is there. `timeout` is
+        until when it is to be answered. Submitting again under the same `request_id` is the same request.
+
+        :raises OptimizerError: if RabbitMQ cannot be reached or does not take it. What is wrong with the request itself
+            is told to whoever fetches it.
+        """
+        return self._submit(chat_request(self.agent, prompt, system, self._with_defaults(options)))
+
+    def submit_embed(self, text: str | list[str], **options: Unpack[Options]) -> str:
+        """The same for embeddings."""
+        return self._submit(embed_request(self.agent, text, self._with_defaults(options)))
+
+    def fetch(self, request_id: str, *, timeout: float | None = None) -> Reply:
+        """The answer to a submitted request, waited for at most `timeout` seconds (by default as for any request).
+
+        :raises NotReady: it has not ended yet; `.status` tells how it stands.
+        :raises NotFoundError: this RabbitMQ user has submitted none of this id, or it ended more than 15 minutes ago.
+        :raises OptimizerError: the error that it ended with.
+        """
+        timeout_s = self._timeout_s if timeout is None else timeout
+        fetching = Fetching(self.agent, request_id, timeout_s, time.monotonic(), time.time)
+        while True:
+            try:
+                wire = self._exchange(fetching.question(time.monotonic()))
+            except OptimizerError as error:
+                fetching.failed(error, time.monotonic())
+            else:
+                reply = fetching.heard(wire, time.monotonic())
+                if reply is not None:
+                    return reply
+
+    def status(self, request_id: str) -> Status:
+        """How a submitted request stands: whether it waits, runs or has ended.
+
+        While it waits: how many are before it, and how long until its call is expected to start.
+
+        :raises OptimizerError: if that cannot be found out.
+        """
+        return status_in(self._exchange(status_question(self.agent, request_id)))
+
+    def cancel_submitted(self, request_id: str) -> bool:
+        """Cancel a submitted request from any process of its RabbitMQ user; False if it has ended or is not known.
+
+        Whoever fetches it gets `Cancelled`.
+
+        :raises OptimizerError: if the optimizer cannot be asked.
+        """
+        return not_ended(status_in(self._exchange(cancel_question(self.agent, request_id))))
+
     # ── requests that were made elsewhere ────────────────────────────────────────────────────────────────────────
 
     def ask(self, request: Request) -> Reply:
@@ -171,14 +237,36 @@ class Optimizer:
 
         :raises OptimizerError: see `optimizer_wire.errors` for the tree.
         """
-        return self._wait(request, self.submit(request))
+        return self._wait(request, self.send(request))
 
-    def submit(self, request: Request) -> Future[Reply]:
-        """Send a request.
+    def send(self, request: Request) -> Future[Reply]:
+        """Send a request without waiting.
 
         :raises InvalidRequest: if a request of the same id is on its way.
         """
-        future: Future[Reply] = Future()
+        future: Future[Reply] = self._send(request)
+        return future
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _submit(self, request: Request) -> str:
+        future = self._send(submitted(request))
+        try:
+            self._refuse_own_thread(future)
+            future.result(CONFIRM_S)
+        except TimeoutError as error:
+            if isinstance(error, OptimizerError):
+                raise
+            raise failures.unconfirmed(request.id, CONFIRM_S) from error
+        finally:
+            future.cancel()
+        return request.id
+
+    def _exchange(self, question: Fetch) -> messages.Reply:
+        return self._wait(question, self._send(question))
+
+    def _send(self, request: Question) -> Future[Any]:
+        future: Future[Any] = Future()
         if self._futures.setdefault(request.id, future) is not future:
             raise failures.on_its_way(request.id)
         future.add_done_callback(partial(self._ended, request.id))
@@ -188,15 +276,13 @@ class Optimizer:
             future.set_exception(error)
         return future
 
-    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
-
     def _with_defaults(self, options: Any) -> dict[str, Any]:
         return {"timeout": self._timeout_s, **options}
 
     def _try_submit(self, prompt: Prompt, options: Options) -> tuple[Request, Future[Reply]] | OptimizerError:
         try:
             request = chat_request(self.agent, prompt, None, self._with_defaults(options))
-            return request, self.submit(request)
+            return request, self.send(request)
         except InvalidRequest as error:
             return error
 
@@ -206,11 +292,14 @@ class Optimizer:
         except OptimizerError as error:
             return error
 
-    def _wait(self, request: Request, future: Future[Reply]) -> Reply:
+    def _refuse_own_thread(self, future: Future[Any]) -> None:
         thread = self._thread
         if thread is not None and thread.is_current and not future.done():
             future.cancel()
             raise RuntimeError("A callback of a future cannot wait for an answer; use chat_future there.")
+
+    def _wait(self, request: Question, future: Future[Answered]) -> Answered:
+        self._refuse_own_thread(future)
         try:
             return future.result(request.timeout_ms / 1000 + GRACE_S)
         except TimeoutError as error:

@@ -1,16 +1,21 @@
 """What a running job may ask of its worker: to speak, to wait, to be put aside."""
 
+from collections.abc import Sequence
+
 from optimizer_service.outbox import Outbox
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Answer
 from optimizer_state.owners import owner_of
 from optimizer_state.quotas import Quotas
+from optimizer_state.store import RedisAway
 from optimizer_state.turns import Turns
+from optimizer_wire.messages import Source, Waiter
 from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
 from optimizer_workers.scheduler import Scheduler
 from optimizer_workers.stations import ready_stations, stations
+from optimizer_workers.undelivered import Undelivered
 
 LONGEST_REST_MS = 1_000
 SHORTEST_REST_MS = 50
@@ -26,6 +31,7 @@ class Desk:
         fleet: Fleet,
         turns: Turns,
         quotas: Quotas,
+        undelivered: Undelivered,
         clock: FleetClock,
     ) -> None:
         self._link = link
@@ -33,6 +39,7 @@ class Desk:
         self._scheduler = scheduler
         self._turns = turns
         self._quotas = quotas
+        self._undelivered = undelivered
         self._clock = clock
 
     @property
@@ -55,6 +62,21 @@ class Desk:
     async def give_quota_back(self, job: Job) -> None:
         """The job was never called."""
         await self._quotas.give_back(job.call.waiter)
+
+    async def tell(
+        self, job: Job, answer: Answer, waiters: Sequence[Waiter], source: Source | None = None, *, dead: bool = False
+    ) -> bool:
+        """Tell the waiters of a job how it ended; False if the job is not to be ended yet.
+
+        Redis is away then, where those wait who submitted their requests: when it is back they are told, and the job is
+        acked, or with `dead` rejected.
+        """
+        try:
+            await self.outbox.answer(answer, waiters, source)
+        except RedisAway:
+            self._undelivered.keep(job, answer, waiters, source, dead=dead)
+            return False
+        return True
 
     async def ack(self, job: Job) -> None:
         """The job is done."""

@@ -1,7 +1,5 @@
 """How a job ends: its flight is completed, its waiters are told, its message is acked."""
 
-from contextlib import suppress
-
 import msgspec
 
 from optimizer_service.crash_points import crash_point
@@ -13,15 +11,17 @@ from optimizer_workers.desk import Desk
 from optimizer_workers.job import Job
 from optimizer_workers.metrics import CONDEMNED
 from optimizer_workers.reporter import Reporter
+from optimizer_workers.unstored import Unstored
 from optimizer_workers.upstream import Finding, answer_of
 
 
 class Ending:
     """Ends jobs. With `fly` their flight is completed; without it the one waiter is answered that the call carries."""
 
-    def __init__(self, desk: Desk, flights: Flights, reporter: Reporter, clock: FleetClock) -> None:
+    def __init__(self, desk: Desk, flights: Flights, unstored: Unstored, reporter: Reporter, clock: FleetClock) -> None:
         self._desk = desk
         self._flights = flights
+        self._unstored = unstored
         self._reporter = reporter
         self._clock = clock
 
@@ -33,13 +33,14 @@ class Ending:
         crash_point("worker.after_store")
         # An owner that lost its lease still answers the one waiter it knows.
         waiters = ended.waiters if ended.mine else (job.call.waiter,)
-        await self._desk.outbox.answer(answer, waiters)
+        told = await self._desk.tell(job, answer, waiters)
         crash_point("worker.after_reply")
         await self._reporter.finished(
             self._desk.outbox, job, finding, waiters=len(waiters), now_ms=self._clock.now_ms()
         )
         crash_point("worker.after_event")
-        await self._desk.ack(job)
+        if told:
+            await self._desk.ack(job)
         crash_point("worker.after_ack")
 
     async def failed(self, job: Job, error: OptimizerError, *, fly: bool, finding: Finding | None = None) -> None:
@@ -50,10 +51,12 @@ class Ending:
         else:
             answer = msgspec.structs.replace(answer_of(job, finding, now_ms), error=error.info)
         ended = await self._complete(job, answer, 0, fly=fly)
+        told = True
         if ended.mine:
-            await self._desk.outbox.answer(answer, ended.waiters)
+            told = await self._desk.tell(job, answer, ended.waiters)
             await self._reporter.gave_up(self._desk.outbox, job, error, len(ended.waiters))
-        await self._desk.ack(job)
+        if told:
+            await self._desk.ack(job)
 
     async def break_off(self, job: Job) -> None:
         """End a job that met a fault of ours."""
@@ -71,16 +74,22 @@ class Ending:
         answer = Answer(ok=False, leader=leader, stored_ms=now_ms, task=job.call.task, error=error.info, dead=True)
         ended = await self._complete(job, answer, 0, fly=fly)
         crash_point("poison.after_store")
+        told = True
         if ended.mine:
-            await self._desk.outbox.answer(answer, ended.waiters)
+            told = await self._desk.tell(job, answer, ended.waiters, dead=True)
             await self._reporter.gave_up(self._desk.outbox, job, error, len(ended.waiters))
-        await self._desk.reject(job)
+        if told:
+            await self._desk.reject(job)
 
     async def _complete(self, job: Job, answer: Answer, ttl_ms: int, *, fly: bool) -> Completed:
         ended = Completed(mine=True, waiters=(job.call.waiter,))
-        if fly:
-            with suppress(RedisAway):
+        try:
+            if fly:
                 ended = await self._flights.complete(job.call, job.owner, answer, store_ttl_ms=ttl_ms)
+            elif job.call.flight:
+                self._unstored.keep(job.call, "", answer, store_ttl_ms=ttl_ms)
+        except RedisAway:
+            self._unstored.keep(job.call, job.owner, answer, store_ttl_ms=ttl_ms)
         if ended.mine:
             await self._desk.end_turn(job)
             await self._desk.settle_quota(job, answer)

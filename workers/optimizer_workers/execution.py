@@ -105,15 +105,16 @@ class Execution:
                 return
             case "answered" | "hit" if begun.answer is not None:
                 source: Source | None = "cache" if begun.verdict == "hit" else None
-                await self._desk.outbox.answer(begun.answer, begun.waiters, source)
+                told = await self._desk.tell(job, begun.answer, begun.waiters, source, dead=_is_dead(job, begun))
+                if not told:
+                    return
             case "redispatch":
                 if not await self._redispatched(job, begun.number):
                     # Nobody else takes it: the next dispatch is made here.
                     job.call = msgspec.structs.replace(job.call, number=begun.number)
                     self._desk.hold(job, 0)
                     return
-        if begun.answer is not None and begun.answer.dead and job.redelivered:
-            # Whoever ended it died before it could say so to the broker.
+        if _is_dead(job, begun):
             await self._desk.reject(job)
         else:
             await self._desk.ack(job)
@@ -286,3 +287,8 @@ class Execution:
 
     def _waited_s(self, job: Job) -> float:
         return max(0.0, (self._clock.now_ms() - job.call.waiter.since_ms) / 1000)
+
+
+def _is_dead(job: Job, begun: Begun) -> bool:
+    """Whether it belongs to the dead letters: whoever ended it died before it could say so to the broker."""
+    return begun.answer is not None and begun.answer.dead and job.redelivered

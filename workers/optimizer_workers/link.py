@@ -3,7 +3,7 @@
 import msgspec
 
 from optimizer_service.outbox import Outbox, publish_call
-from optimizer_state.clock import FleetClock
+from optimizer_state.store import Store
 from optimizer_wire.messages import MovedFrom
 from optimizer_wire.session import BrokerUnavailable, Channel, Refused, Session, Unconfirmed, Unroutable
 from optimizer_wire.topology import Names
@@ -17,10 +17,10 @@ BLOCKED_S = 900.0
 class Link:
     """The present session and its channels. `stage` counts sessions: a delivery can be acked only on its own."""
 
-    def __init__(self, names: Names, clock: FleetClock) -> None:
+    def __init__(self, names: Names, store: Store) -> None:
         self.names = names
         self.stage = 0
-        self._clock = clock
+        self._store = store
         self._session: Session | None = None
         self._channel: Channel | None = None
         self._calls: Channel | None = None
@@ -51,7 +51,7 @@ class Link:
 
         :raises BrokerUnavailable: if there is no session.
         """
-        return Outbox(self.channel, self.names, self._clock)
+        return Outbox(self.channel, self.names, self._store)
 
     @property
     def blocked(self) -> str | None:

@@ -12,6 +12,7 @@ from optimizer_config.amounts import Amounts
 from optimizer_config.model import Backend, Limit
 from optimizer_state.budget import FleetView, Wait
 from optimizer_state.outlook import Outlook
+from optimizer_state.places import Place
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.forecast import Line, Supply, per_call_ms
 from optimizer_workers.job import Job
@@ -71,6 +72,8 @@ class Planner:
         self._tail_ms: dict[str, int] = {}
         # Of each lane: deadlines, and when those calls start.
         self._lines: dict[str, list[tuple[int, int]]] = {}
+        # When each held call starts, as planned last.
+        self._starts: list[tuple[int, str]] = []
         self._planned_ms = 0
         # What the last call that could not start would have used.
         self._usual = Amounts()
@@ -128,6 +131,7 @@ class Planner:
                 lanes[job.hop.model].append(job)
         self._tail_ms.clear()
         self._lines.clear()
+        self._starts.clear()
         for model, jobs in lanes.items():
             self._tail_ms[model] = now_ms + self._plan_lane(model, jobs, now_ms, move, miss)
 
@@ -161,7 +165,9 @@ class Planner:
             last_word = refusal is not None and job.deadline_ms - now_ms < LAST_WORD_MS
             if (last_word or (late and reason not in UNSURE)) and miss(job, reason):
                 continue
-            line.append((job.deadline_ms, now_ms + expected.start(cost)))
+            start_ms = now_ms + expected.start(cost)
+            line.append((job.deadline_ms, start_ms))
+            self._starts.append((start_ms, job.call.fingerprint))
             sure.start(least)
         return expected.start_ms(cost)
 
@@ -208,6 +214,11 @@ class Planner:
             return view.shut_until_ms <= now_ms
         limit, level = self._limits.get(reason), view.levels.get(reason)
         return limit is not None and level is not None and level.left >= max(1, self._usual.of(limit.dimension))
+
+    def places(self) -> dict[str, Place]:
+        """Where the held calls stand, as planned last: by fingerprint, and in the order in which they start."""
+        ordered = sorted(self._starts, key=lambda each: each[0])
+        return {name: Place(position, start_ms) for position, (start_ms, name) in enumerate(ordered)}
 
     def reason(self, model: str) -> str:
         """What calls of this model wait for, in a word; empty if nothing was refused."""

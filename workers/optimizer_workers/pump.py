@@ -62,6 +62,7 @@ class Pump:
         # One runs that nothing may run beside.
         self._alone = False
         self._calls: set[asyncio.Task[None]] = set()
+        self.begun: set[Job] = set()
 
     def take(self, job: Job) -> None:
         """Hold a call that was delivered."""
@@ -216,3 +217,5 @@ class Pump:
             await self._execution.run(job, grant)
         finally:
             self._scheduler.correct(job, job.used_tokens)
+        self.begun.add(job)
+            self.begun.discard(job)

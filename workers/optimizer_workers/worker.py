@@ -14,6 +14,7 @@ from optimizer_state.budget import Budget
 from optimizer_state.flights import RENEW_S, Flights
 from optimizer_state.forgotten import Forgotten
 from optimizer_state.learned import EXCHANGE_S, Learned
+from optimizer_state.places import Places
 from optimizer_state.presence import HEARTBEAT_S, Presence
 from optimizer_state.quotas import Quotas
 from optimizer_state.store import RedisAway, Store
@@ -44,6 +45,9 @@ from optimizer_workers.reporter import Reporter
 from optimizer_workers.rest import Rest
 from optimizer_workers.scheduler import Scheduler
 from optimizer_workers.tasks import Tasks
+from optimizer_workers.undelivered import RETRY_S, Undelivered
+from optimizer_workers.unstored import LOOK_S as STORE_S
+from optimizer_workers.unstored import Unstored
 from optimizer_workers.upstream import Upstream
 from optimizer_workers.waiting import Waiting
 
@@ -74,17 +78,22 @@ class Worker:
         self._store = store
         self._parts = parts
         self._backend = parts.upstream.backend
-        self._fleet = Fleet(store, Presence(self._backend.name, instance), parts.budget)
+        self._presence = Presence(self._backend.name, instance)
+        self._fleet = Fleet(store, self._presence, parts.budget)
         self._instance = instance
         self._stop = stop
         self._log = log
-        self._link = Link(names, store.clock)
+        self._link = Link(names, store)
         self._scheduler = Scheduler(parts.weight)
         self._reporter = Reporter(self._backend.name, f"worker/{self._backend.name}/{instance}")
         self._planner = Planner(self._backend, self._scheduler, parts.upstream.latency, parts.allowance)
         flights = Flights(store)
-        desk = Desk(self._link, self._scheduler, self._fleet, Turns(store), parts.quotas, store.clock)
-        ending = Ending(desk, flights, self._reporter, store.clock)
+        self._undelivered = Undelivered(store, self._link)
+        self._places = Places(store)
+        turns = Turns(store)
+        desk = Desk(self._link, self._scheduler, self._fleet, turns, parts.quotas, self._undelivered, store.clock)
+        self._unstored = Unstored(store, flights, self._link)
+        ending = Ending(desk, flights, self._unstored, self._reporter, store.clock)
         execution = Execution(desk, flights, parts.upstream, parts.repeats, ending, self._reporter, store.clock)
         self._tasks = tasks = Tasks(ending, self._link, log)
         mover = Mover(self._scheduler, self._link, self._fleet, self._reporter, tasks, store.clock)
@@ -231,12 +240,15 @@ class Worker:
             every(REPEATS_S, self._parts.repeats.remind),
             every(RENEW_S, self._keep),
             every(EXCHANGE_S, self._learn),
+            every(STORE_S, self._unstored.store),
             every(FORGET_S, self._forgetting.look),
         )
+            every(RETRY_S, self._undelivered.deliver),
 
     async def _beat(self) -> None:
         REDIS_UP.labels(self._backend.name).set(await self._fleet.beat())
 
+        await self._undelivered.remind([*self._scheduler.held(), *self._pump.begun])
     async def _look_ahead(self) -> None:
         """Plan anew, and tell the others what comes of it: what is old sends calls to where they wait longer."""
         if self.serving:
@@ -244,6 +256,9 @@ class Worker:
         self._fleet.own = self._planner.outlook(self._store.clock.now_ms())
         await self._fleet.exchange()
 
+        with suppress(RedisAway):
+            if await self._places.wanted():
+                await self._places.tell(self._presence, self._planner.places())
     async def _learn(self) -> None:
         await self._parts.learned.exchange()
 

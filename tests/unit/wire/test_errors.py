@@ -18,6 +18,7 @@ TRAVELLING = {
     "unknown_model",
     "context_too_long",
     "content_filtered",
+    "not_found",
     "unauthorized",
     "quota_exceeded",
     "overloaded",
