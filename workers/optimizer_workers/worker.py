@@ -107,6 +107,7 @@ class Worker:
             self._link,
             tasks,
             store.clock,
+            parts.waits.hold_s,
         )
         self._forgetting = Forgetting(Forgotten(store), self._scheduler, execution, tasks)
         self._pump = Pump(
@@ -239,26 +240,26 @@ class Worker:
             every(self._parts.budget.remind_s, self._parts.budget.remind),
             every(REPEATS_S, self._parts.repeats.remind),
             every(RENEW_S, self._keep),
-            every(EXCHANGE_S, self._learn),
             every(STORE_S, self._unstored.store),
+            every(EXCHANGE_S, self._learn),
             every(FORGET_S, self._forgetting.look),
-        )
             every(RETRY_S, self._undelivered.deliver),
+        )
 
     async def _beat(self) -> None:
         REDIS_UP.labels(self._backend.name).set(await self._fleet.beat())
-
         await self._undelivered.remind([*self._scheduler.held(), *self._pump.begun])
+
     async def _look_ahead(self) -> None:
         """Plan anew, and tell the others what comes of it: what is old sends calls to where they wait longer."""
         if self.serving:
             self._waiting.plan()
         self._fleet.own = self._planner.outlook(self._store.clock.now_ms())
         await self._fleet.exchange()
-
         with suppress(RedisAway):
             if await self._places.wanted():
                 await self._places.tell(self._presence, self._planner.places())
+
     async def _learn(self) -> None:
         await self._parts.learned.exchange()
 
