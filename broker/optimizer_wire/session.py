@@ -411,18 +411,6 @@ class Session:
         found = await self._looked_up(queue)
         return int(found.message_count or 0) if found else 0
 
-    async def _looked_up(self, queue: str) -> "aiormq.spec.Queue.DeclareOk | None":
-        found = await self._looked_up(queue)
-        return int(found.consumer_count or 0) if found else 0
-
-    async def messages(self, queue: str) -> int:
-        """How many messages a queue has that no consumer holds; 0 if there is no such queue.
-
-        :raises BrokerUnavailable: if the connection is gone.
-        """
-        found = await self._looked_up(queue)
-        return int(found.message_count or 0) if found else 0
-
     async def _looked_up(self, queue: str) -> pamqp.commands.Queue.DeclareOk | None:
         # On a channel of its own: asking for a queue that does not exist closes the channel.
         channel = await self._open_channel(confirms=False)
