@@ -69,9 +69,7 @@ async def keep_session(
         try:
             async with await Session.open(url, name) as session:
                 began = loop.time()
-                await serve(session)
-                if session.refused is not None:
-                    raise session.refused
+                await _served(serve, session)
                 if not stop.is_set():
                     log.warning("connection lost", to="rabbitmq")
             lasted = loop.time() - began >= LASTING_S
@@ -86,6 +84,15 @@ async def keep_session(
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), backoff_s(attempt, cap_s=LONGEST_PAUSE_S))
         attempt += 1
+
+
+async def _served(serve: Callable[[Session], Awaitable[None]], session: Session) -> None:
+    """Serve on a session; that the broker refused something is told before what came of it."""
+    try:
+        await serve(session)
+    finally:
+        if session.refused is not None:
+            raise session.refused
 
 
 def tell_blocked(log: Logger, why: str | None) -> None:

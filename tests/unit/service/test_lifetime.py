@@ -9,7 +9,7 @@ import pytest
 
 from optimizer_service import lifetime
 from optimizer_service.lifetime import every, first_of, keep_session, run, stop_on_signals
-from optimizer_wire.session import BrokerUnavailable, TopologyDiffers
+from optimizer_wire.session import BrokerUnavailable, NotPermitted, TopologyDiffers
 
 
 class Log:
@@ -157,3 +157,18 @@ def test_signals(number):
         return 7
 
     assert run(main()) == 7
+
+
+@pytest.mark.parametrize("ends", ["returns", "breaks"])
+async def test_a_refusal_is_final(fake, ends):
+    """If the broker refuses something to the user, that is the end, however the work on the session noticed it."""
+
+    async def serve(session):
+        session.refused = NotPermitted(OSError("ACCESS_REFUSED - access to exchange 'x' refused for user 'u'"))
+        if ends == "breaks":
+            raise BrokerUnavailable("The channel is closed.")
+
+    with pytest.raises(NotPermitted, match="refused for user 'u'") as caught:
+        await lifetime.keep_session("amqp://x", "t", serve, asyncio.Event(), Log())
+    assert fake.opened == 1
+    assert (lifetime.exit_code_of(caught.value), lifetime.what_to_do(caught.value)) == (77, str(caught.value))
