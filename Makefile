@@ -7,6 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?=
 ARGS   ?=
+MINUTES ?= 30
 LOCKS  := $(VENV)/.locked
 
 # pyright takes its node from the locked packages, the same for everybody, and never looks for a newer self.
@@ -14,7 +15,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := off
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo services programs test test-all test-faults model test-model check bench fmt lock clean
+.PHONY: help install demo services programs test test-all test-faults soak model test-model check bench fmt lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +40,9 @@ test-all: programs ## Run all tests, those that take minutes too.
 
 test-faults: programs ## Run every row of the fault table, minutes long ones too (under 40 minutes).
 	@$(BIN)/python -m pytest -m "not real_model" tests/faults $(ARGS)
+
+soak: programs ## Load with random faults for MINUTES=30; then who grew and what leaked.
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 model: install ## Fetch a small language model that runs on the CPU, for `make test-model` (110 MB).
 	@sh tests/support/get_model.sh .run/model
