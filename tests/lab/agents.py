@@ -1,0 +1,119 @@
+"""Both clients for the laboratory, to be asked in one way, and a count of what they really sent."""
+
+import asyncio
+import re
+import urllib.request
+from collections import Counter
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+import pika
+from tests.lab.laboratory import Laboratory, log_lines
+from tests.support.stack import Running
+
+from optimizer_client import AsyncOptimizer, Optimizer, Reply
+
+CONNECTED_S = 20.0
+KINDS = ("asyncio", "blocking")
+
+
+class BlockingAgent:
+    """The blocking client, asked from a loop."""
+
+    def __init__(self, agent: str, **more: Any) -> None:
+        self.agent = agent
+        self.client = Optimizer(agent, **more)
+
+    async def __aenter__(self) -> Self:
+        self.client.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.client.close)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self.client.connected
+
+    async def chat(self, prompt: str, **options: Any) -> Reply:
+        """Ask without keeping the loop from its work."""
+        return await asyncio.wrap_future(self.client.chat_future(prompt, **options))
+
+
+Agent = AsyncOptimizer | BlockingAgent
+
+
+async def agent(lab: Laboratory, kind: str, url: str, *, name: str | None = None, **more: Any) -> Any:
+    """A connected agent with the client of this kind at this URL; it is closed with the laboratory."""
+    made = AsyncOptimizer if kind == "asyncio" else BlockingAgent
+    client = await lab.pool.enter_async_context(made(name or kind, url=url, prefix=lab.stack.prefix, **more))
+    async with asyncio.timeout(CONNECTED_S):
+        while not client.connected:
+            await asyncio.sleep(0.01)
+    return client
+
+
+class Copies:
+    """A second queue behind the exchange of requests: what clients published, copy by copy."""
+
+    def __init__(self, lab: Laboratory) -> None:
+        self._url = lab.amqp_url
+        self._exchange = lab.names.requests
+        self._queue = f"{lab.stack.prefix}.lab.copies"
+
+    async def watch(self, pool: AsyncExitStack) -> Self:
+        """Begin to count; the queue goes with the pool."""
+        await asyncio.to_thread(self._declare)
+        pool.push_async_callback(asyncio.to_thread, self._delete)
+        return self
+
+    async def counted(self) -> Counter[str]:
+        """How many copies of each request were published until now, cancellations left out. May be asked once."""
+        return await asyncio.to_thread(self._drain)
+
+    def _declare(self) -> None:
+        with pika.BlockingConnection(pika.URLParameters(self._url)) as connection:
+            channel = connection.channel()
+            channel.queue_declare(self._queue, durable=True)
+            channel.queue_bind(self._queue, self._exchange, self._exchange)
+
+    def _drain(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        with pika.BlockingConnection(pika.URLParameters(self._url)) as connection:
+            channel = connection.channel()
+            while (got := channel.basic_get(self._queue, auto_ack=True))[0] is not None:
+                if got[1].type == "optimizer.request.v1":
+                    found[got[1].message_id] += 1
+        return found
+
+    def _delete(self) -> None:
+        with pika.BlockingConnection(pika.URLParameters(self._url)) as connection:
+            connection.channel().queue_delete(self._queue)
+
+
+def metric(process: Running, name: str, label: str = "") -> float:
+    """The sum of a metric of a process, over all its labels or those that contain `label`."""
+    admin = next(line for line in log_lines(process) if line.get("event") == "admin")
+    with urllib.request.urlopen(f"{admin['url']}/metrics", timeout=5) as response:
+        lines = response.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if re.match(rf"{name}[ {{]", line) and label in line)
+
+
+def counted_by_coordinators(lab: Laboratory, result: str) -> int:
+    """How many requests the coordinators saw with this result: "led", "joined", "resubmitted", "known", …"""
+    name = "optimizer_coordinator_requests_total"
+    return round(sum(metric(each, name, f'"{result}"') for each in lab.of("coordinator")))
+
+
+async def settled(lab: Laboratory, timeout_s: float = 15.0) -> None:
+    """Wait until no worker holds a call: copies that were delivered again are looked at before they are acked."""
+
+    def idle() -> bool:
+        return not any(
+            metric(worker, name)
+            for worker in lab.of("worker")
+            for name in ("optimizer_held_calls", "optimizer_running_calls")
+        )
+
+    await lab.until(idle, "the end of what workers hold", timeout_s)
