@@ -134,7 +134,21 @@ def checked_url(url: str | None, key: str, place: str) -> str | None:
     if not url.startswith(tuple(f"{scheme}://" for scheme in schemes)) or masked_url(url) == "(not a URL)":
         words = " or ".join(f"{scheme}://" for scheme in schemes)
         raise ConfigError(f'{place} must be a URL that begins with {words}, got "{masked_url(url)}".')
+    if key == "redis_url" and "?" in url and (problem := _redis_problem(url)):
+        raise ConfigError(f"{place}: the options after the ? of {masked_url(url)} cannot be used: {problem}.")
     return url
+
+
+def _redis_problem(url: str) -> str | None:
+    """Why no connection could be made with the options of a URL, without their values; None if one could."""
+    from redis.asyncio.connection import Connection, parse_url  # only who writes options pays for it
+
+    try:
+        options = {**parse_url(url)}
+        options.pop("connection_class", Connection)(**options)
+    except (TypeError, ValueError) as error:
+        return str(error).rpartition("() ")[2].rstrip(".")
+    return None
 
 
 def checked_prefix(prefix: str | None, place: str) -> str | None:

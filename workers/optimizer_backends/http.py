@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import msgspec
 
 from optimizer_backends.classify import sentence
 from optimizer_backends.families import FAMILIES
@@ -15,13 +16,15 @@ from optimizer_backends.family import HttpRequest, Untranslatable
 from optimizer_backends.outcome import Outcome
 from optimizer_backends.ratelimits import add_limits
 from optimizer_backends.result import CallResult, Headers
-from optimizer_backends.scrub import quotes_prompt
+from optimizer_backends.scrub import Secrets, quotes_prompt
 from optimizer_config.credentials import Secret
 from optimizer_config.model import Backend
 from optimizer_wire.messages import Op
 
 WRITTEN_AT_ONCE_BYTES = 512 * 1024
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
+MAX_MODEL_CHARS = 200
+MAX_RAW_USAGE_CHARS = 4_000
 CONNECT_S = 10.0
 KEEP_ALIVE_S = 30.0
 _USER_AGENT = "fleet-optimizer"
@@ -66,6 +69,7 @@ class BackendClient:
     def __init__(self, backend: Backend, secret: Secret | None, *, limit: int) -> None:
         self.backend = backend
         self._secret = secret
+        self._secrets = Secrets((*backend.headers.values(), *([secret.reveal()] if secret else [])))
         self._limit = limit
         self._family = FAMILIES[backend.api]
         self._session: aiohttp.ClientSession | None = None
@@ -140,8 +144,25 @@ class BackendClient:
                 result.outcome, result.body, result.complete = Outcome.transient, None, False
                 result.message = "The backend answered another kind of request than it was asked."
                 result.signature = f"{result.status} other kind"
-        elif quotes_prompt(result.message, params) or (self._secret and self._secret.reveal() in result.message):
+        elif quotes_prompt(result.message, params):
             result.message = sentence(result.outcome, result.signature)
+        self._hide_secrets(result)
+
+    def _hide_secrets(self, result: CallResult) -> None:
+        """What is told of a call beyond its answer holds no secret, and is short, whatever the backend said."""
+        if self._secrets.are_in(f"{result.message} {result.signature}"):
+            result.signature = str(result.status or "")
+            result.message = sentence(result.outcome, result.signature)
+        if result.model and (len(result.model) > MAX_MODEL_CHARS or self._secrets.are_in(result.model)):
+            result.model = None
+        if result.finish_reason and (
+            len(result.finish_reason) > MAX_MODEL_CHARS or self._secrets.are_in(result.finish_reason)
+        ):
+            result.finish_reason = None
+        if result.usage is not None and result.usage.raw is not None:
+            raw = repr(result.usage.raw)
+            if len(raw) > MAX_RAW_USAGE_CHARS or self._secrets.are_in(raw):
+                result.usage = msgspec.structs.replace(result.usage, raw=None)
 
 
 def _streamed(body: bytes) -> bytes | BytesIO:

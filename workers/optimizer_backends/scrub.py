@@ -1,7 +1,7 @@
 """What of a backend's own words may be shown: nothing that looks like a key, nothing of the prompt."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 LONGEST = 240
@@ -12,6 +12,24 @@ _KEY = re.compile(
 # A quoted piece of the prompt is found if it has at least twice this length: windows start at multiples of it.
 _WINDOW = 12
 _SHORT = 8
+# A piece of a secret of this length is enough to hide what holds it: a message may break off in the middle of a key.
+_PIECE = 8
+
+
+class Secrets:
+    """What a backend must not say back: its key, and the values of headers that are configured for it."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        lower = {text.lower() for text in texts if len(text) >= _PIECE}
+        self._pieces = {text[at : at + _PIECE] for text in lower for at in range(len(text) - _PIECE + 1)}
+
+    def are_in(self, text: str) -> bool:
+        """Whether a text shows a secret or a piece of one, in whatever case."""
+        lower = text.lower()
+        return any(piece in lower for piece in self._pieces)
+
+    def __repr__(self) -> str:
+        return "Secrets(***)"
 
 
 def safe_text(text: str) -> str:

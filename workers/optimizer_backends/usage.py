@@ -4,10 +4,14 @@ from typing import Any
 
 from optimizer_wire.messages import Usage
 
+# No call uses more: a larger number is a fault of the backend, and would be charged against its limits.
+_MOST_TOKENS = 1_000_000_000
+
 
 def count(value: Any) -> int:
     """A token count, or 0 if it is not one."""
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and 0 < value <= _MOST_TOKENS else 0
 
 
 def table(value: Any) -> dict[str, Any]:

@@ -199,7 +199,13 @@ def _encoded(result: CallResult) -> msgspec.Raw:
     """The answer as it travels. One that is too large for a reply is none: the call has failed then."""
     if not result.outcome.ok:
         return NO_RESULT
-    body = _encoder.encode(result.body)
+    try:
+        body = _encoder.encode(result.body)
+    except (OverflowError, RecursionError, ValueError):
+        # JSON knows larger numbers and deeper nesting than a reply can carry.
+        result.outcome, result.signature, result.usage = Outcome.transient, "answer not passable", None
+        result.message = "The backend's answer holds numbers or nesting that no reply can carry."
+        return NO_RESULT
     if len(body) <= MAX_RESULT_BYTES:
         return msgspec.Raw(body)
     result.outcome, result.signature = Outcome.invalid, "answer too large"

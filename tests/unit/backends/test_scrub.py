@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer_backends.scrub import LONGEST, quotes_prompt, safe_text
+from optimizer_backends.scrub import LONGEST, Secrets, quotes_prompt, safe_text
 
 PROMPT = "My mother's maiden name is Featherstonehaugh and I was born in Lund"
 
@@ -85,3 +85,20 @@ def test_every_echo_of_24_characters_is_seen(prompt, start, before, after):
     piece = prompt[start : start + 24]
     if len(piece) == 24:
         assert quotes_prompt(before + piece + after, params(prompt))
+
+
+def test_secrets_are_found_in_pieces():
+    """A secret is found whole, cut off, and in other letters; short texts that are configured are no secrets."""
+    secrets = Secrets(["Vault-Key-0123456789", "short"])
+
+    assert secrets.are_in("refused: Vault-Key-0123456789")
+    assert secrets.are_in("refused: vault-key-01")
+    assert secrets.are_in("…0123456789")
+    assert not secrets.are_in("Vault-K is short")
+    assert repr(secrets) == "Secrets(***)"
+
+
+@given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=8), st.text(), st.text())
+def test_no_text_hides_a_secret(secret, before, after):
+    """Whatever stands around a secret, it is found."""
+    assert Secrets([secret]).are_in(before + secret.upper() + after)

@@ -394,3 +394,15 @@ def test_users(written):
         "cache-board": User("observer", events=("optimizer.cache.*",)),
     }
     assert (config.configured, config.served) == (frozenset(), {"llamacpp", "groq"})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [("socket_timeout=s3cret", "socket_timeout"), ("passwort=s3cret", "passwort")]
+)
+def test_options_of_the_redis_url(options, told):
+    """An option that Redis connections do not have, or that cannot be read, is named without its value."""
+    with pytest.raises(ConfigError, match=told) as caught:
+        load(None, {"OPTIMIZER_REDIS_URL": f"redis://:s3cret@h/0?{options}", "HOME": "/nowhere"})
+
+    assert "s3cret" not in str(caught.value)
+    assert load(None, {"OPTIMIZER_REDIS_URL": "redis://h/0?socket_timeout=3", "HOME": "/nowhere"})
