@@ -14,7 +14,9 @@
 
 import asyncio
 import json
+import re
 import time
+import urllib.request
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
@@ -140,7 +142,7 @@ class Laboratory:
     def _left(self, dead_letters: int) -> dict[str, int]:
         """What is left in the queues once nobody works on it: also what was taken and never acked."""
         end = time.monotonic() + EMPTY_S
-        while self._surplus(dead_letters) and time.monotonic() < end:
+        while (self._surplus(dead_letters) or self._held()) and time.monotonic() < end:
             time.sleep(0.1)
         for running in self.stack.running:
             if running.name.startswith(("coordinator", "worker")):
@@ -148,6 +150,10 @@ class Laboratory:
         # A broker makes what was unacked ready again soon after its connection has gone.
         time.sleep(0.2)
         return self._surplus(dead_letters)
+
+    def _held(self) -> float:
+        """How many calls the workers say that they hold or run: copies of calls that run are held for a while."""
+        return sum(metric(running, "optimizer_held_calls", "optimizer_running_calls") for running in self.of("worker"))
 
     def _surplus(self, dead_letters: int) -> dict[str, int]:
         found = self.queued()
@@ -199,3 +205,13 @@ def _drained(channel: Any, queue: str) -> Iterator[dict[str, Any]]:
 def log_lines(running: Running) -> list[dict[str, Any]]:
     """The JSON lines of a process's log."""
     return [json.loads(line) for line in running.text().splitlines() if line.startswith("{")]
+
+
+def metric(running: Running, *names: str) -> float:
+    """The sum of a process's metrics of these names."""
+    url = next(line["url"] for line in log_lines(running) if line["event"] == "admin")
+    with urllib.request.urlopen(f"{url}/metrics", timeout=5) as response:
+        text = response.read().decode()
+    return sum(
+        float(value) for name in names for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+    )

@@ -62,6 +62,7 @@ class Pump:
         # One runs that nothing may run beside.
         self._alone = False
         self._calls: set[asyncio.Task[None]] = set()
+        self._stopping = False
         self.begun: set[Job] = set()
 
     def take(self, job: Job) -> None:
@@ -93,9 +94,15 @@ class Pump:
         self._planner.freed()
         self._changed.set()
 
+    def stop(self) -> None:
+        """Begin no more calls: `work` ends, and what it was reserving for has begun by then or is held again."""
+        self._stopping = True
+        self._changed.set()
+
     async def work(self, rest: Rest) -> None:
-        """Begin calls until cancelled."""
-        while True:
+        """Begin calls until stopped or cancelled."""
+        self._stopping = False
+        while not self._stopping:
             HELD.labels(self._backend.name).set(len(self._scheduler))
             now_ms = self._clock.now_ms()
             free = 0 if self._alone else self._concurrency() - len(self._calls)
@@ -213,9 +220,9 @@ class Pump:
             await self._reporter.waiting(self._link.outbox, wait.limit, wait.ms, len(self._scheduler))
 
     async def _run(self, job: Job, grant: Grant) -> None:
+        self.begun.add(job)
         try:
             await self._execution.run(job, grant)
         finally:
-            self._scheduler.correct(job, job.used_tokens)
-        self.begun.add(job)
             self.begun.discard(job)
+            self._scheduler.correct(job, job.used_tokens)

@@ -148,14 +148,17 @@ class Worker:
             self._link.outbox, events.WORKER_STARTED, f"{self._backend.concurrency} calls at once"
         )
         rest = Rest(consumption, self._planner, self._waiting, self._fleet, self._store.clock, self._log)
-        loops = [
+        pumping, *others = loops = [
             asyncio.ensure_future(self._guard(loop))
             for loop in (self._pump.work(rest), self._waiting.tend(), rest.watch(), check.watch())
         ]
         try:
             await first_of(self._stop, session.lost)
             if not session.lost.is_set():
-                await self._drain(consumption)
+                # What rests would begin to consume again.
+                for loop in others:
+                    loop.cancel()
+                await self._drain(consumption, pumping)
         finally:
             self.serving = False
             self.blocked = None
@@ -183,10 +186,12 @@ class Worker:
         await self._parts.learned.exchange()
         await self._fleet.leave()
 
-    async def _drain(self, consumption: Consumption) -> None:
+    async def _drain(self, consumption: Consumption, pumping: Awaitable[None]) -> None:
         """Take nothing new, hand back what was not begun, finish what runs; for so long, whatever RabbitMQ does."""
         try:
             async with asyncio.timeout(self._parts.waits.drain_s):
+                self._pump.stop()
+                await pumping
                 await consumption.stop()
                 await self._hand_back()
                 while self._tasks.running:
@@ -211,6 +216,8 @@ class Worker:
             pass
         except Exception:  # noqa: BLE001 - whatever it was, another worker must get what this one holds
             self._log.exception("worker loop failed")
+        else:
+            return
         self._link.give_up()
 
     # ── taking calls ─────────────────────────────────────────────────────────────────────────────────────────────
