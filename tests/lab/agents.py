@@ -5,6 +5,7 @@ import re
 import urllib.request
 from collections import Counter
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any, Self
 
 import pika
@@ -54,6 +55,15 @@ async def agent(lab: Laboratory, kind: str, url: str, *, name: str | None = None
     return client
 
 
+@dataclass(frozen=True)
+class Copy:
+    """One copy of a request, as a client published it."""
+
+    id: str
+    reply_to: str
+    app_id: str
+
+
 class Copies:
     """A second queue behind the exchange of requests: what clients published, copy by copy."""
 
@@ -61,16 +71,26 @@ class Copies:
         self._url = lab.amqp_url
         self._exchange = lab.names.requests
         self._queue = f"{lab.stack.prefix}.lab.copies"
+        self._seen: list[Copy] = []
 
     async def watch(self, pool: AsyncExitStack) -> Self:
-        """Begin to count; the queue goes with the pool."""
+        """Begin to look; the queue goes with the pool."""
         await asyncio.to_thread(self._declare)
         pool.push_async_callback(asyncio.to_thread, self._delete)
         return self
 
-    async def counted(self) -> Counter[str]:
-        """How many copies of each request were published until now, cancellations left out. May be asked once."""
-        return await asyncio.to_thread(self._drain)
+    async def seen(self) -> list[Copy]:
+        """The copies that were published until now; cancellations are none."""
+        await asyncio.to_thread(self._drain)
+        return self._seen
+
+    async def of_each(self) -> Counter[str]:
+        """How many copies of each request were published until now."""
+        return Counter(copy.id for copy in await self.seen())
+
+    async def reply_queue(self, agent: str) -> str:
+        """The queue to which an agent wants its replies."""
+        return next(copy.reply_to for copy in reversed(await self.seen()) if copy.app_id == agent)
 
     def _declare(self) -> None:
         with pika.BlockingConnection(pika.URLParameters(self._url)) as connection:
@@ -78,14 +98,13 @@ class Copies:
             channel.queue_declare(self._queue, durable=True)
             channel.queue_bind(self._queue, self._exchange, self._exchange)
 
-    def _drain(self) -> Counter[str]:
-        found: Counter[str] = Counter()
+    def _drain(self) -> None:
         with pika.BlockingConnection(pika.URLParameters(self._url)) as connection:
             channel = connection.channel()
             while (got := channel.basic_get(self._queue, auto_ack=True))[0] is not None:
-                if got[1].type == "optimizer.request.v1":
-                    found[got[1].message_id] += 1
-        return found
+                properties = got[1]
+                if properties.type == "optimizer.request.v1":
+                    self._seen.append(Copy(properties.message_id, properties.reply_to, properties.app_id))
 
     def _delete(self) -> None:
         with pika.BlockingConnection(pika.URLParameters(self._url)) as connection:
