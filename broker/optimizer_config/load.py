@@ -88,6 +88,7 @@ def _from_file(root: Table) -> dict[str, Any]:
         "tenants": read_tenants(root),
         "quotas": read_quotas(root),
         "retries": read_retries(root),
+        "keep_dead_s": _keep_dead_s(root),
     }
     root.finish()
     return {name: value for name, value in fields.items() if value is not None} | {
@@ -189,6 +190,15 @@ def _waits(root: Table) -> Waits:
         given["retry_s"] = tuple(table.as_seconds("retry_s", pause) for pause in pauses)
     table.finish()
     return Waits(**given)
+
+
+def _keep_dead_s(root: Table) -> float | None:
+    table = root.table("dead_letters")
+    keep_s = table.seconds("keep_s")
+    if keep_s is not None and not 60 <= keep_s <= _MAX_TTL_S:
+        table.fail("keep_s", f"must be between 60 and {_MAX_TTL_S:.0f} seconds (366 days), got {keep_s:g}.")
+    table.finish()
+    return keep_s
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

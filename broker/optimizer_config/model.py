@@ -180,7 +180,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     `backends` are all usable ones, the catalogue overlaid with the file; `configured` those that the file names in
     `[backends]` or `[routes]`. `routes` (by task) and `models` (aliases) hold entries `backend` or `backend/model`,
     and only what the file says. `users` are the RabbitMQ users by name: if there are any, nobody else may ask; without
-    them `tenants` maps a user to its tenant. `path` is the file that was read.
+    them `tenants` maps a user to its tenant. `keep_dead_s` is how long dead letters are kept. `path` is the file that
+    was read.
     """
 
     amqp_url: str = DEFAULT_AMQP_URL
@@ -196,6 +197,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     waits: Waits = Waits()
     quotas: Quotas = Quotas()
     retries: RetrySettings = RetrySettings()
+    keep_dead_s: float = 7 * 24 * 3600.0
     prices_file: str | None = None
     log_level: str = "info"
     path: str | None = None

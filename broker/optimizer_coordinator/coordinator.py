@@ -5,6 +5,8 @@ import asyncio
 from optimizer_config.model import Config
 from optimizer_coordinator.gate import MOST_WAITING
 from optimizer_coordinator.intake import Reception
+from optimizer_coordinator.keeper import Keeper
+from optimizer_coordinator.last_word import LastWords
 from optimizer_coordinator.quota import QuotaBarrier
 from optimizer_coordinator.routing import Router
 from optimizer_coordinator.snapshot import Snapshot
@@ -41,6 +43,8 @@ class Coordinator:
             hold_s=config.waits.hold_s,
             served=config.served,
         )
+        last_words = LastWords(self._names, self._parts.reception, store, self._parts.flights, instance)
+        self.keeper = Keeper(self._names, last_words, store, self._parts.source, config.keep_dead_s, stop, log)
         self._self_check_s = config.waits.self_check_s
         # Their call queues must exist even before a worker of theirs was ever started.
         self._served = sorted(config.served)

@@ -26,4 +26,10 @@ REDIS_UP = Gauge("optimizer_coordinator_redis_up", "Whether Redis answered when 
 BACKEND_ALIVE = Gauge(
     "optimizer_coordinator_backend_alive", "Whether a live worker of the backend was last seen", ("backend",)
 )
+DEAD_LETTERS = Counter(
+    "optimizer_coordinator_dead_letters", "Dead letters that were kept, by why RabbitMQ moved them there", ("why",)
+)
+DEAD_UNROUTABLE = Counter(
+    "optimizer_coordinator_dead_letters_unroutable", "Times that the exchange or queue of dead letters was missing"
+)
 GATE_WAITING = Gauge("optimizer_coordinator_gate_waiting", "Requests that wait for a quota or for their turn")

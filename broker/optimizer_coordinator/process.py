@@ -69,8 +69,12 @@ async def serve(
         asyncio.ensure_future(every(REFRESH_S, coordinator.watch.look)),
         asyncio.ensure_future(every(SWEEP_S, _sweeper(Flights(store)))),
     ]
+    keeping = asyncio.ensure_future(
+        keep_session(config.amqp_url, f"optimizer keeper {instance}", coordinator.keeper.serve, stop, log)
+    )
     try:
         await keep_session(config.amqp_url, f"optimizer coordinator {instance}", coordinator.serve, stop, log)
+        await keeping
     except NotConsuming as error:
         log.error("leaving", reason=str(error))
         return EXIT_INTERNAL
@@ -78,8 +82,9 @@ async def serve(
         log.error("cannot start", reason=what_to_do(error))
         return exit_code_of(error)
     finally:
-        for task in background:
+        for task in (*background, keeping):
             task.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
         await admin.stop()
         await store.close()
     log.info("stopped")

@@ -36,6 +36,12 @@ CrashPoint = Literal[
     "worker.after_forward",
     # A call that has killed too many workers.
     "poison.after_store",
+    # One dead letter through the keeper.
+    "keeper.after_receive",
+    "keeper.after_keep",
+    "keeper.after_end",
+    "keeper.after_reply",
+    "keeper.after_ack",
 ]
 POINTS: tuple[str, ...] = get_args(CrashPoint)
 

@@ -78,6 +78,8 @@ BREAKER_HALF_OPEN = "optimizer.circuit_breaker.half_open"
 BREAKER_CLOSED = "optimizer.circuit_breaker.closed"
 BACKEND_DOWN = "optimizer.backend_down"
 QUOTA = "optimizer.quota"
+DEAD = "optimizer.dead"
+DEAD_LOST = "optimizer.dead_letters_unroutable"
 WORKER_STARTED = "optimizer.worker.started"
 WORKER_STOPPED = "optimizer.worker.stopped"
 
@@ -135,6 +137,16 @@ KINDS: dict[str, EventKind] = {
             QUOTA,
             "a request waits for the quota of its agent, its tenant or the fleet, or was refused for it",
             (*_WHO, "fingerprint", "outcome", "retry_after_s", "message"),
+        ),
+        EventKind(
+            DEAD,
+            "a message became a dead letter: it is kept, and those who waited for it are told",
+            ("request_id", "agent", "tenant", "outcome", "waiters", "message"),
+        ),
+        EventKind(
+            DEAD_LOST,
+            "the exchange or queue of dead letters was missing, and was declared again; RabbitMQ kept what was due",
+            ("message",),
         ),
         EventKind(WORKER_STARTED, "a worker is ready for calls", ("backend", "message")),
         EventKind(WORKER_STOPPED, "a worker has drained and leaves", ("backend", "message")),

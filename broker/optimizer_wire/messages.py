@@ -19,6 +19,8 @@ FETCH_TYPE = "optimizer.fetch.v1"
 CALL_TYPE = "optimizer.call.v1"
 REPLY_TYPE = "optimizer.reply.v1"
 EVENT_TYPE = "optimizer.event.v1"
+DEAD_TYPE = "optimizer.dead.v1"
+PROBE_TYPE = "optimizer.probe.v1"
 CONTENT_TYPE = "application/msgpack"
 
 Op = Literal["chat", "embed"]

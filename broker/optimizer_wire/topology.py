@@ -13,6 +13,9 @@ DELIVERY_LIMIT = 20
 REQUESTS_MAX = 100_000
 CALLS_MAX = 100_000
 DEAD_MAX = 100_000
+KEPT_MAX_BYTES = 1024**3
+# No limit: 4.x would take 20 for one that is not set, and 3.x does not know -1.
+UNLIMITED = 1_000_000_000
 REPLY_EXPIRES_MS = 10 * 60 * 1000
 EVENTS_BUFFER = 10_000
 
@@ -77,8 +80,13 @@ class Names:
 
     @property
     def dead(self) -> str:
-        """Exchange and queue of what could not be handled."""
+        """Exchange and queue of what could not be handled, until a keeper takes it."""
         return f"{self.prefix}.dead"
+
+    @property
+    def kept(self) -> str:
+        """Queue of the dead letters whose senders have been told, kept for operators."""
+        return f"{self.prefix}.dead.kept"
 
     @property
     def self_checks(self) -> str:
@@ -120,6 +128,33 @@ def _work_queue(name: str, dead: str, max_length: int) -> Queue:
     )
 
 
+def _dead_queue(name: str) -> Queue:
+    """When it is full, what would come stays in the queue that it is from."""
+    return Queue(
+        name,
+        {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": UNLIMITED,
+            "x-max-length": DEAD_MAX,
+            "x-overflow": "reject-publish",
+        },
+    )
+
+
+def _kept_queue(name: str) -> Queue:
+    """Whoever looks at it hands everything back, as often as they like; when it is full the oldest letters go."""
+    return Queue(
+        name,
+        {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": UNLIMITED,
+            "x-max-length": DEAD_MAX,
+            "x-max-length-bytes": KEPT_MAX_BYTES,
+            "x-overflow": "drop-head",
+        },
+    )
+
+
 def shared_topology(names: Names) -> Topology:
     """What every process needs, whatever the backends."""
     return Topology(
@@ -131,7 +166,8 @@ def shared_topology(names: Names) -> Topology:
         ),
         queues=(
             _work_queue(names.requests, names.dead, REQUESTS_MAX),
-            Queue(names.dead, {"x-queue-type": "quorum", "x-max-length": DEAD_MAX, "x-overflow": "drop-head"}),
+            _dead_queue(names.dead),
+            _kept_queue(names.kept),
         ),
         bindings=(
             Binding(names.requests, names.requests, names.requests),

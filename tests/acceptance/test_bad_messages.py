@@ -58,7 +58,7 @@ def send(tap, message, **properties):
     """Publish a request; returns its body."""
     body = message if isinstance(message, bytes) else msgpack.packb(message)
     usual = {"reply_to": tap.reply_to, "type": "optimizer.request.v1", "user_id": USER, "correlation_id": "c-1"}
-    usual |= {"content_type": "application/msgpack", "app_id": "bad", **properties}
+    usual |= {"content_type": "application/msgpack", **properties}
     tap.publish(tap.names.requests, tap.names.requests, body, **usual)
     return body
 
@@ -229,14 +229,21 @@ def bad_calls(tap):
     }
 
 
+READABLE_WAITERS = {"another version", "no route", "past its route", "NaN", "bytes"}
+
+
 def test_bad_calls(tap):
-    """Garbage on a call queue is told as an event of the worker and kept byte by byte."""
+    """Garbage on a call queue is told as an event of the worker and kept byte by byte; who is read to wait is told."""
     for name, body in bad_calls(tap).items():
         send_call(tap, body)
         happened = tap.event("optimizer.error")
         assert happened.fields["source"].startswith("worker/alpha/"), name
         assert happened.fields["error_code"] == "invalid_request", name
         assert tap.dead().body == body, name
+        if name in READABLE_WAITERS:
+            error = tap.reply().fields["error"]
+            assert (error["code"], error.get("retryable", False)) == ("internal", False), name
+            assert "No worker could read the call of this request" in error["message"], name
 
 
 def test_call_of_another_type(tap):
@@ -246,6 +253,7 @@ def test_call_of_another_type(tap):
 
     assert "is not a call" in tap.event("optimizer.error").fields["message"]
     assert tap.dead().body == body
+    assert tap.reply(0) is None
 
 
 def test_a_good_call(tap):

@@ -157,7 +157,7 @@ class Laboratory:
 
     def _surplus(self, dead_letters: int) -> dict[str, int]:
         found = self.queued()
-        found[self.names.dead] -= dead_letters
+        found[self.names.kept] -= dead_letters
         return {name: count for name, count in found.items() if count}
 
     # ── the trail of events ──────────────────────────────────────────────────────────────────────────────────────

@@ -120,5 +120,5 @@ class Tap:
         return found
 
     def dead(self, timeout_s: float = LONG_S) -> Message | None:
-        """The next dead letter."""
-        return self.get(self.names.dead, timeout_s)
+        """The next dead letter that was kept."""
+        return self.get(self.names.kept, timeout_s)

@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from aiormq.abc import DeliveredMessage
 
 from optimizer_state.owners import owned_by
-from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
-from optimizer_wire.errors import InvalidRequest, OptimizerError
-from optimizer_wire.messages import CALL_TYPE, Call
+from optimizer_wire.calls import understood
+from optimizer_wire.errors import OptimizerError
 from optimizer_wire.session import Channel, deliveries_of, delivery_of
 from optimizer_workers.job import Job
 
@@ -65,7 +64,7 @@ class Consumption:
     def _receive(self, message: DeliveredMessage) -> None:
         tag, redelivered = delivery_of(message)
         try:
-            call = understood(message)
+            call = understood(message.header.properties.message_type, message.body)
         except OptimizerError as error:
             self._refuse(tag, error)
             return
@@ -73,20 +72,3 @@ class Consumption:
         job = Job(call, tag, redelivered, self._stage, deadline_ms, look_first=redelivered, owner=owner)
         job.deliveries = deliveries_of(message)
         self._take(job)
-
-
-def understood(message: DeliveredMessage) -> Call:
-    """The call in a message.
-
-    :raises OptimizerError: if it is none, or one that no worker could handle.
-    """
-    if message.header.properties.message_type != CALL_TYPE:
-        raise InvalidRequest(f"A message on a call queue is not a call ({CALL_TYPE}).")
-    call = decode(message.body, Call)
-    if not 0 <= call.hop < len(call.route):
-        raise InvalidRequest("The call has no station on its route.")
-    if max(len(call.waiter.id.encode()), len(call.waiter.reply_to.encode())) > MAX_NAME_BYTES:
-        raise InvalidRequest(f"The waiter's id and address may have at most {MAX_NAME_BYTES} bytes each.")
-    # What JSON cannot say would fail at every worker that tries to send it to its backend.
-    check_json(call.params)
-    return call

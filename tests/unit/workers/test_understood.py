@@ -1,18 +1,12 @@
 """What a worker takes for a call: the right type, a station on its route, and what JSON can say."""
 
-from types import SimpleNamespace
-
 import msgpack
 import pytest
 
+from optimizer_wire.calls import understood
 from optimizer_wire.codec import encode
 from optimizer_wire.errors import InvalidRequest
 from optimizer_wire.messages import CALL_TYPE, REQUEST_TYPE, Call, Hop, Waiter
-from optimizer_workers.consumption import understood
-
-
-def message(body, kind=CALL_TYPE):
-    return SimpleNamespace(body=body, header=SimpleNamespace(properties=SimpleNamespace(message_type=kind)))
 
 
 def call(params=None, **fields):
@@ -22,7 +16,7 @@ def call(params=None, **fields):
 
 def test_a_call():
     """A call is understood."""
-    assert understood(message(encode(call({"messages": []})))) == call({"messages": []})
+    assert understood(CALL_TYPE, encode(call({"messages": []}))) == call({"messages": []})
 
 
 @pytest.mark.parametrize(
@@ -41,4 +35,4 @@ def test_a_call():
 def test_what_is_not(body, kind, words):
     """Anything else is refused with the reason, before it is held."""
     with pytest.raises(InvalidRequest, match=words):
-        understood(message(body, kind))
+        understood(kind, body)
