@@ -1,9 +1,9 @@
 """Redis, as the optimizer uses it: scripts in pipelines, a deadline on everything, and a clear "away".
 
-Nothing here waits for Redis to come back. After `FAILURES_TO_LEAVE` failures in a row (one, if the connection is
-refused, or Redis writes nothing: it is full, a replica, its disk is gone) every call raises `RedisAway` at once, and
-one probe every `PROBE_S` looks whether it is back: a slow Redis costs a request less than half a second in all, not
-half a second each.
+Nothing here waits for Redis to come back. From the first failure on (no answer in `TIMEOUT_S`, a broken connection
+and a fresh one that breaks too, a Redis that writes nothing: it is full, a replica, its disk is gone) every call raises
+`RedisAway` at once. A probe in the background looks whether it is back, at once and then every `PROBE_S`: a slow Redis
+costs a request less than half a second in all, coordinator and worker together, and not half a second each.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ from optimizer_state.outages import Outages
 from optimizer_state.together import Together
 from optimizer_wire.urls import masked_url
 
-TIMEOUT_S = 0.4
+# A coordinator and a worker may each wait for so long before they know.
+TIMEOUT_S = 0.25
 CONNECT_TIMEOUT_S = 1.0
 PROBE_S = 1.0
 PROBE_JITTER = 1.5
 # So long after Redis is back everybody who asks now and then has noticed: the longest time from one probe to the next,
 # and what the next may take to connect, to load a script and to run it.
 NOTICE_S = PROBE_S * PROBE_JITTER + CONNECT_TIMEOUT_S + 2 * TIMEOUT_S
-FAILURES_TO_LEAVE = 2
 LATE_TIMER_S = 0.1
 PROBE_KEEP_MS = 5_000
 # What a Redis says that reads, at best, and writes nothing: of no use until somebody has seen to it.
@@ -128,10 +128,6 @@ def _useless(answer: object) -> bool:
     )
 
 
-def _next_probe() -> float:
-    return time.monotonic() + PROBE_S * random.uniform(1, PROBE_JITTER)
-
-
 class Store:
     """A connection pool to Redis with its own circuit breaker, and the fleet's clock.
 
@@ -151,14 +147,14 @@ class Store:
         )
         self._together: Together[Step] = Together(self._round_trip)
         self._sha: dict[Script, str] = {}
-        self._failures = 0
-        self._away_until: float | None = None
+        self._away = False
+        self._probing: asyncio.Task[None] | None = None
         self._outages = Outages()
 
     @property
     def away(self) -> bool:
         """Whether Redis was away when last looked at."""
-        return self._away_until is not None
+        return self._away
 
     def outage_ms(self, *, within_s: float) -> int:
         """How long the last outage took, if it ended within the last so many seconds; else 0."""
@@ -174,6 +170,9 @@ class Store:
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
         await self._redis.aclose()
 
     async def run(self, steps: Sequence[Step]) -> list[list[Any]]:
@@ -183,8 +182,8 @@ class Store:
 
         :raises RedisAway: if any of them could not be run.
         """
-        # While Redis is away one caller probes; nobody is to wait for that with it.
-        answers = await (asyncio.shield(self._round_trip(steps)) if self.away else self._together.run(steps))
+        self._check()
+        answers = await self._together.run(steps)
         for step, answer in zip(steps, answers, strict=True):
             if isinstance(answer, Exception):
                 raise RedisAway(f"Redis refused the script {step.script}: {answer}") from answer
@@ -238,19 +237,24 @@ class Store:
 
     async def _guarded(self, work: Callable[[], Awaitable[Any]]) -> Any:
         """Do it under the breaker. Never to be cancelled: a cancelled command could leave its answer to the next."""
-        if self._away_until is None:
-            return await self._try(work, again=True)
-        if time.monotonic() < self._away_until:
-            raise NotSent(f"Redis at {masked_url(self._url)} is away.")
-        # This caller is the probe; the others go on without Redis meanwhile.
-        self._away_until = _next_probe()
-        await self._drop_connections()
-        return await self._try(lambda: self._write_and(work))
+        self._check()
+        return await self._try(work, again=True)
 
-    async def _write_and(self, work: Callable[[], Awaitable[Any]]) -> Any:
-        """A Redis that is full, or a replica, still reads: it is back when it writes."""
-        await self._redis.set(f"{self.prefix}:probe", 1, px=PROBE_KEEP_MS)
-        return await work()
+    def _check(self) -> None:
+        if self._away:
+            raise NotSent(f"Redis at {masked_url(self._url)} is away.")
+
+    async def _probe(self) -> None:
+        """Look whether Redis is back until it is. One that is full, or a replica, still reads: it is to write."""
+        while True:
+            await self._drop_connections()
+            with suppress(RedisError, OSError):
+                await self._redis.set(f"{self.prefix}:probe", 1, px=PROBE_KEEP_MS)
+                break
+            await asyncio.sleep(PROBE_S * random.uniform(1, PROBE_JITTER))
+        self._away = False
+        self._outages.back(time.monotonic())
+        self._on_change(None)
 
     async def _try(self, work: Callable[[], Awaitable[Any]], *, again: bool = False) -> Any:
         """Do it; `again` if what may not be Redis' fault is to be tried once more."""
@@ -260,26 +264,23 @@ class Store:
         except RedisTimeoutError as error:
             if again and time.monotonic() - started > TIMEOUT_S + LATE_TIMER_S:
                 # The timer fired late: this process was busy, not Redis.
-                self._failures = max(1, self._failures)
                 return await self._try(work)
-            self._failed(error, weight=1)
+            self._failed(error)
         except (RedisConnectionError, OSError) as error:
-            if again and self._away_until is None:
+            if again and not self._away:
                 return await self._try_anew(work)
-            self._failed(error, weight=FAILURES_TO_LEAVE)
+            self._failed(error)
         except ResponseError as error:
             if _useless(error):
-                self._failed(error, weight=FAILURES_TO_LEAVE)
+                self._failed(error)
             raise RedisAway(f"Redis refused a command: {error}") from error
         except RedisError as error:
-            self._failed(error, weight=1)
+            self._failed(error)
         else:
-            self._succeeded()
             return answer
 
     async def _try_anew(self, work: Callable[[], Awaitable[Any]]) -> Any:
         """A connection broke. All in the pool may be from before a restart, which says nothing about Redis now."""
-        self._failures = max(1, self._failures)
         await self._drop_connections()
         answer = await self._try(work)
         self.missed_outage()
@@ -289,17 +290,11 @@ class Store:
         with suppress(RedisError, OSError):
             await self._redis.connection_pool.disconnect(inuse_connections=False)
 
-    def _failed(self, error: Exception, weight: int) -> NoReturn:
-        self._failures += weight
-        if self._failures >= FAILURES_TO_LEAVE and self._away_until is None:
-            self._away_until = _next_probe()
+    def _failed(self, error: Exception) -> NoReturn:
+        why = str(error)
+        if not self._away:
+            self._away = True
             self._outages.left(time.monotonic())
-            self._on_change(f"{masked_url(self._url)}: {error}")
-        raise RedisAway(f"Redis at {masked_url(self._url)} does not answer: {error}") from error
-
-    def _succeeded(self) -> None:
-        self._failures = 0
-        if self._away_until is not None:
-            self._away_until = None
-            self._outages.back(time.monotonic())
-            self._on_change(None)
+            self._on_change(f"{masked_url(self._url)}: {why}")
+            self._probing = asyncio.ensure_future(self._probe())
+        raise RedisAway(f"Redis at {masked_url(self._url)} does not answer: {why}") from error

@@ -303,7 +303,8 @@ async def test_the_scripts_serve_quotas_too(store):
 async def until_back(store, budget):
     """Let a worker find out that Redis is back, and tell what it used; nobody is to wait for more."""
     async with asyncio.timeout(5):
-        store._away_until = 0.0
+        store._probing.cancel()
+        store._probing = asyncio.ensure_future(store._probe())
         while store.away:
             await budget.remind()
             await asyncio.sleep(0.02)
@@ -332,7 +333,7 @@ class Two:
         for store, budget in zip(self.stores, self.budgets, strict=True):
             await budget.remind()
             assert store.away
-            store._away_until = time.monotonic() + 60
+            store._probing.cancel()
         await asyncio.to_thread(self.redis.start)
 
     async def grants(self, number, names):

@@ -133,19 +133,17 @@ async def test_frozen_with_many_callers(private_redis, store):
     await until_back(store)
 
 
-async def test_one_probe_while_frozen(private_redis, store):
-    """While Redis is frozen one caller at a time finds out whether it is back; the others do not wait at all."""
+async def test_nobody_waits_while_frozen(private_redis, store):
+    """While Redis is frozen no caller waits to find out whether it is back."""
     private_redis.pause()
     try:
         while not store.away:
             await timed(store.command("PING"))
         end = time.monotonic() + 2.5
-        slow = 0
         while time.monotonic() < end:
             took = await asyncio.gather(*(timed(store.command("PING")) for _ in range(10)))
-            slow += sum(spent > 0.1 for spent, _ in took)
+            assert max(spent for spent, _ in took) < 0.1
             await asyncio.sleep(0.05)
-        assert 1 <= slow <= 3
     finally:
         private_redis.resume()
     await until_back(store)
