@@ -263,7 +263,8 @@ class Optimizer:
         return request.id
 
     def _exchange(self, question: Fetch) -> messages.Reply:
-        return self._wait(question, self._send(question))
+        future: Future[messages.Reply] = self._send(question)
+        return self._wait(question, future)
 
     def _send(self, request: Question) -> Future[Any]:
         future: Future[Any] = Future()

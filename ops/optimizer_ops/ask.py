@@ -1,17 +1,20 @@
-"""`optimizer ask`: one question, and where its answer came from."""
+"""`optimizer ask` and `optimizer fetch`: one question, and where its answer came from, now or later."""
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 from rich.console import Console
 
-from optimizer_client import AsyncOptimizer, OptimizerError, OptimizerUnavailable, Reply
+from optimizer_client import AsyncOptimizer, NotReady, OptimizerError, OptimizerUnavailable, Reply
+from optimizer_client.fetching import in_words
 from optimizer_config.model import Config
 
 EXIT_FAILED = 1
 EXIT_UNAVAILABLE = 69
+EXIT_NOT_YET = 75
 
 
 def ask(
@@ -24,16 +27,50 @@ def ask(
     timeout_s: float,
     fresh: bool,
     as_json: bool,
+    submit: bool = False,
 ) -> int:
-    """Ask, print, and return the exit code: 0 answered, 1 a typed error, 69 not reachable."""
+    """Ask, print, and return the exit code: 0 answered, 1 a typed error, 69 not reachable.
+
+    With `submit` it prints the id under which the answer is to be fetched, and waits for nothing else.
+    """
     options: dict[str, Any] = {"model": model, "task": task, "timeout": timeout_s}
     if fresh:
         options["cache"] = "refresh"
+    if not submit:
+        return _run(config, agent, lambda client: _answered(client.chat(prompt, **options), as_json=as_json))
+    return _run(config, agent, lambda client: _submitted(client.submit(prompt, **options)))
+
+
+def fetch(
+    config: Config, request_id: str, *, agent: str, timeout_s: float, status: bool, cancel: bool, as_json: bool
+) -> int:
+    """Fetch the answer to a submitted request and print it; or tell how it stands, or cancel it.
+
+    :return: the exit code: 0 answered, told or cancelled, 1 a typed error, 69 not reachable, 75 it has not ended yet.
+    """
+    if cancel:
+        return _run(config, agent, lambda client: _cancelled(client, request_id))
+    if status:
+        return _run(config, agent, lambda client: _told(client, request_id, as_json=as_json))
+    return _run(config, agent, lambda client: _answered(client.fetch(request_id, timeout=timeout_s), as_json=as_json))
+
+
+def _run(config: Config, agent: str, work: Callable[[AsyncOptimizer], Awaitable[int]]) -> int:
+    async def run() -> int:
+        async with AsyncOptimizer(agent, url=config.amqp_url, prefix=config.prefix) as client:
+            return await work(client)
+
     try:
-        reply = asyncio.run(_ask(config, agent, prompt, options))
+        return asyncio.run(run())
     except OptimizerError as error:
         print(f"optimizer: {error.code}: {error.message}", file=sys.stderr)
+        if isinstance(error, NotReady):
+            return EXIT_NOT_YET
         return EXIT_UNAVAILABLE if isinstance(error, OptimizerUnavailable) else EXIT_FAILED
+
+
+async def _answered(asked: Awaitable[Reply], *, as_json: bool) -> int:
+    reply = await asked
     if as_json:
         print(msgspec.json.encode(reply).decode())
         return 0
@@ -42,9 +79,24 @@ def ask(
     return 0
 
 
-async def _ask(config: Config, agent: str, prompt: str, options: dict[str, Any]) -> Reply:
-    async with AsyncOptimizer(agent, url=config.amqp_url, prefix=config.prefix) as optimizer:
-        return await optimizer.chat(prompt, **options)
+async def _submitted(submitting: Awaitable[str]) -> int:
+    request_id = await submitting
+    print(request_id)
+    hint = f"fetch its answer with: optimizer fetch {request_id}"
+    Console(stderr=True, highlight=False).print(f"[dim]{hint}[/dim]", soft_wrap=True)
+    return 0
+
+
+async def _told(client: AsyncOptimizer, request_id: str, *, as_json: bool) -> int:
+    status = await client.status(request_id)
+    print(msgspec.json.encode(status).decode() if as_json else in_words(status))
+    return EXIT_FAILED if status.state == "unknown" else 0
+
+
+async def _cancelled(client: AsyncOptimizer, request_id: str) -> int:
+    cancelled = await client.cancel_submitted(request_id)
+    print("cancelled" if cancelled else "not cancelled: it has ended, or nobody of this RabbitMQ user has submitted it")
+    return 0 if cancelled else EXIT_FAILED
 
 
 def _provenance(reply: Reply) -> str:

@@ -110,6 +110,7 @@ def ask(
     timeout: Annotated[float, typer.Option(help="Deadline in seconds.")] = 60.0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not take the answer from the cache.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole reply as JSON.")] = False,
+    submit: Annotated[bool, typer.Option("--submit", help="Print an id and leave: see optimizer fetch.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Ask one question through the optimizer."""
@@ -124,6 +125,32 @@ def ask(
         task=task,
         timeout_s=timeout,
         fresh=fresh,
+        as_json=as_json,
+        submit=submit,
+    )
+    raise typer.Exit(code)
+
+
+@app.command(rich_help_panel="Using it")
+def fetch(
+    request_id: Annotated[str, typer.Argument(help="What optimizer ask --submit has printed.")],
+    agent: Annotated[str, typer.Option(help="Who asks.")] = "cli",
+    timeout: Annotated[float, typer.Option(help="For how many seconds to wait for the answer.", min=0)] = 60.0,
+    status: Annotated[bool, typer.Option("--status", help="Only tell how it stands.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole reply, or status, as JSON.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Fetch the answer to a question that was submitted, within 15 minutes of when it was there."""
+    from optimizer_ops.ask import fetch as run_fetch
+
+    code = run_fetch(
+        configuration(config),
+        request_id,
+        agent=agent,
+        timeout_s=timeout,
+        status=status,
+        cancel=cancel,
         as_json=as_json,
     )
     raise typer.Exit(code)

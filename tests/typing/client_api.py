@@ -8,10 +8,12 @@ from optimizer_client import (
     AsyncAsks,
     AsyncOptimizer,
     DeadlineExceeded,
+    NotReady,
     Optimizer,
     OptimizerError,
     OptimizerUnavailable,
     Reply,
+    Status,
     optimized_api_call,
 )
 from optimizer_client.testing import InMemoryOptimizer, InMemorySyncOptimizer
@@ -24,6 +26,11 @@ async def asyncio_client() -> None:
         assert_type(await optimizer.embed(["a", "b"], model="mistral/mistral-embed"), Reply)
         assert_type(await optimizer.chat_many(["a", "b"], task="code"), list[Reply | OptimizerError])
         assert_type(await optimizer.cancel("id"), bool)
+        assert_type(await optimizer.submit("Hi", system="Be brief.", task="code", timeout=600), str)
+        assert_type(await optimizer.submit_embed(["a", "b"]), str)
+        assert_type(await optimizer.fetch("id", timeout=5), Reply)
+        assert_type((await optimizer.status("id")).position, int | None)
+        assert_type(await optimizer.cancel_submitted("id"), bool)
         assert_type(optimizer.in_flight, int)
         assert_type(optimizer.connected, bool)
 
@@ -34,6 +41,11 @@ def blocking_client() -> None:
         assert_type(optimizer.chat_future("Hi"), Future[Reply])
         assert_type(optimizer.chat_many(["Hi"]), list[Reply | OptimizerError])
         assert_type(optimizer.cancel("id"), bool)
+        assert_type(optimizer.submit("Hi", timeout=600), str)
+        assert_type(optimizer.submit_embed("a"), str)
+        assert_type(optimizer.fetch("id"), Reply)
+        assert_type(optimizer.status("id"), Status)
+        assert_type(optimizer.cancel_submitted("id"), bool)
     assert_type(optimized_api_call("agent", "Hi", task="code"), Reply)
 
 
@@ -57,8 +69,10 @@ def results(reply: Reply, error: OptimizerError) -> None:
     assert_type(error.code, str)
     assert_type(error.retry_after_s, float | None)
     late: TimeoutError = DeadlineExceeded("Late.")
+    early: TimeoutError = NotReady("Early.")
+    assert_type(NotReady("Early.").status, Status | None)
     away: OptimizerError = OptimizerUnavailable("Away.")
-    print(late, away)
+    print(late, early, away)
 
 
 def real_ones_are_what_can_be_asked(blocking: Optimizer, running: AsyncOptimizer) -> tuple[Asks, AsyncAsks]:

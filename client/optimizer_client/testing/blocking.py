@@ -12,7 +12,7 @@ from optimizer_client.reply import Reply
 from optimizer_client.testing.memory import InMemoryOptimizer, Latency
 from optimizer_client.testing.script import Answers
 from optimizer_wire.errors import OptimizerError
-from optimizer_wire.messages import Request
+from optimizer_wire.messages import Request, Status
 
 
 class InMemorySyncOptimizer:
@@ -111,7 +111,7 @@ class InMemorySyncOptimizer:
 
         :raises InvalidRequest: if the options make no sense.
         """
-        return self.submit(chat_request(self.agent, prompt, system, self._with_defaults(options)))
+        return self.send(chat_request(self.agent, prompt, system, self._with_defaults(options)))
 
     def chat_many(self, prompts: Iterable[Prompt], **options: Unpack[Options]) -> list[Reply | OptimizerError]:
         """Ask many at once; returns an answer or an error for each, in their order.
@@ -124,6 +124,31 @@ class InMemorySyncOptimizer:
         """Stop waiting for a request; False if it does not wait."""
         return self._thread.submit(self.memory.cancel(request_id)).result()
 
+    def submit(self, prompt: Prompt, *, system: str | None = None, **options: Unpack[Options]) -> str:
+        """Hand over a chat completion and return its id at once."""
+        return self._thread.submit(self.memory.submit(prompt, system=system, **options)).result()
+
+    def submit_embed(self, text: str | list[str], **options: Unpack[Options]) -> str:
+        """The same for embeddings."""
+        return self._thread.submit(self.memory.submit_embed(text, **options)).result()
+
+    def fetch(self, request_id: str, *, timeout: float | None = None) -> Reply:
+        """The answer to a submitted request.
+
+        :raises NotReady: it has not ended within `timeout` seconds.
+        :raises NotFoundError: nobody has submitted it.
+        :raises OptimizerError: the error that it ended with.
+        """
+        return self._thread.submit(self.memory.fetch(request_id, timeout=timeout)).result()
+
+    def status(self, request_id: str) -> Status:
+        """How a submitted request stands."""
+        return self._thread.submit(self.memory.status(request_id)).result()
+
+    def cancel_submitted(self, request_id: str) -> bool:
+        """Cancel a submitted request; False if it has ended or is not known."""
+        return self._thread.submit(self.memory.cancel_submitted(request_id)).result()
+
     # ── requests that were made elsewhere ────────────────────────────────────────────────────────────────────────
 
     def ask(self, request: Request) -> Reply:
@@ -133,9 +158,9 @@ class InMemorySyncOptimizer:
         """
         if self._thread.is_current:
             raise RuntimeError("A callback of a future cannot wait for an answer; use chat_future there.")
-        return self.submit(request).result()
+        return self.send(request).result()
 
-    def submit(self, request: Request) -> Future[Reply]:
+    def send(self, request: Request) -> Future[Reply]:
         """Answer a request that was made elsewhere, later."""
         return self._thread.submit(self.memory.ask(request))
 

@@ -8,14 +8,16 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from optimizer_client import failures
+from optimizer_client.fetching import in_words
 from optimizer_client.options import DEFAULT_TIMEOUT_S, Options, Prompt, chat_request, embed_request
 from optimizer_client.reply import Reply
 from optimizer_client.testing.script import Answers, Script, complete, usage_of
-from optimizer_wire.errors import DeadlineExceeded, InvalidRequest, OptimizerError
+from optimizer_wire.errors import DeadlineExceeded, InvalidRequest, NotFoundError, NotReady, OptimizerError
 from optimizer_wire.fingerprint import fingerprint, lone_fingerprint
-from optimizer_wire.messages import Request, Source
+from optimizer_wire.messages import Request, Source, Status
 
 DEFAULT_TTL_S = 600.0
+RUNNING = Status("running", 0, 0.0)
 
 Latency = float | Callable[[Request], float]
 
@@ -60,6 +62,7 @@ class InMemoryOptimizer:
         self._cache: dict[str, tuple[float, dict[str, Any]]] = {}
         self._flights: dict[str, _Flight] = {}
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
+        self._submitted: dict[str, asyncio.Task[Reply]] = {}
         self._closed = False
 
     # ── the interface of AsyncOptimizer ──────────────────────────────────────────────────────────────────────────
@@ -77,7 +80,7 @@ class InMemoryOptimizer:
         calls = [flight.call for flight in self._flights.values()]
         for call in calls:
             call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.gather(*calls, *self._submitted.values(), return_exceptions=True)
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -125,6 +128,54 @@ class InMemoryOptimizer:
         future = self._waiting.get(request_id)
         return future is not None and _end(future, failures.cancelled(request_id))
 
+    # ── fetching later: there is no other process, so that everything ends with this object ──────────────────────
+
+    async def submit(self, prompt: Prompt, *, system: str | None = None, **options: Unpack[Options]) -> str:
+        """Hand over a chat completion and return its id at once."""
+        return self.hand_over(chat_request(self.agent, prompt, system, self._with_defaults(options)))
+
+    async def submit_embed(self, text: str | list[str], **options: Unpack[Options]) -> str:
+        """The same for embeddings."""
+        return self.hand_over(embed_request(self.agent, text, self._with_defaults(options)))
+
+    async def fetch(self, request_id: str, *, timeout: float | None = None) -> Reply:  # noqa: ASYNC109 - as the real one
+        """The answer to a submitted request.
+
+        :raises NotReady: it has not ended within `timeout` seconds.
+        :raises NotFoundError: nobody has submitted it.
+        :raises OptimizerError: the error that it ended with.
+        """
+        self._check_reachable(request_id)
+        task = self._submitted.get(request_id)
+        if task is None:
+            raise NotFoundError(f"There is no submitted request {request_id!r}.", request_id=request_id)
+        timeout_s = self._timeout_s if timeout is None else timeout
+        await asyncio.wait({task}, timeout=timeout_s)
+        if not task.done():
+            sentence = f"The request has not ended within {timeout_s:g} s: {in_words(RUNNING)}."
+            raise NotReady(sentence, request_id=request_id, status=RUNNING)
+        return task.result()
+
+    async def status(self, request_id: str) -> Status:
+        """How a submitted request stands: everything runs at once here, so that none waits."""
+        self._check_reachable(request_id)
+        task = self._submitted.get(request_id)
+        if task is None:
+            return Status("unknown")
+        if not task.done():
+            return RUNNING
+        return Status("answered" if task.exception() is None else "failed")
+
+    async def cancel_submitted(self, request_id: str) -> bool:
+        """Cancel a submitted request; False if it has ended or is not known."""
+        self._check_reachable(request_id)
+        task = self._submitted.get(request_id)
+        if task is None or task.done():
+            return False
+        # It may have been handed over a moment ago, and begins now.
+        await asyncio.sleep(0)
+        return await self.cancel(request_id)
+
     # ── what the optimizer does ──────────────────────────────────────────────────────────────────────────────────
 
     async def ask(self, request: Request) -> Reply:
@@ -152,11 +203,23 @@ class InMemoryOptimizer:
         self.replies.append(reply)
         return reply
 
-    def _check(self, request: Request) -> None:
+    def hand_over(self, request: Request) -> str:
+        """Take a submitted request; the same id again is the same request."""
+        self._check_reachable(request.id)
+        if request.id not in self._submitted:
+            self._submitted[request.id] = task = asyncio.ensure_future(self.ask(request))
+            # Nobody may ever fetch it.
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        return request.id
+
+    def _check_reachable(self, request_id: str) -> None:
         if self._closed:
-            raise failures.closed_already(request.id)
+            raise failures.closed_already(request_id)
         if not self.reachable:
-            raise failures.unreachable("the test says so.", request.id)
+            raise failures.unreachable("the test says so.", request_id)
+
+    def _check(self, request: Request) -> None:
+        self._check_reachable(request.id)
         if request.id in self._waiting:
             raise failures.on_its_way(request.id)
 
