@@ -19,6 +19,7 @@ from optimizer_config.quotas import read_quotas
 from optimizer_config.reader import Table
 from optimizer_config.routes import backends_of, read_models, read_routes, warnings_about
 from optimizer_config.users import read_tenants, read_users
+from optimizer_wire.tls import TlsFiles, with_tls
 from optimizer_wire.urls import masked_url
 
 SYSTEM_FILE = "/etc/optimizer/optimizer.toml"
@@ -41,11 +42,35 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> C
     environ = os.environ if environ is None else environ
     file = _find(path, environ)
     root = Table(_parse(file) if file else {}, file or "optimizer.toml")
+    tls = _tls(root)
     fields = _from_file(root)
     if file:
         fields["path"] = file
     fields |= _from_environment(environ)
-    return Config(**fields)
+    return _with_tls(Config(**fields), TlsFiles.from_environment(environ).over(tls))
+
+
+def _tls(root: Table) -> TlsFiles:
+    table = root.table("tls")
+    written = (table.text(key) for key in ("ca_file", "cert_file", "key_file"))
+    files = TlsFiles(*(path and relative_to(root.file, path) for path in written))
+    table.finish()
+    return files
+
+
+def _with_tls(config: Config, files: TlsFiles) -> Config:
+    """The configuration with the TLS files in its URLs; a warning where they are set and a URL is for plain text."""
+    try:
+        urls = {key: with_tls(getattr(config, key), files) for key in SCHEMES}
+    except ValueError as error:
+        raise ConfigError(f"tls: {error}.") from None
+    plain = tuple(
+        f"{key} ({masked_url(url)}) is not encrypted, although [tls] or OPTIMIZER_TLS_… names files for it; "
+        f"write {SCHEMES[key][1]}:// instead."
+        for key, url in urls.items()
+        if files != TlsFiles() and url.startswith(f"{SCHEMES[key][0]}://")
+    )
+    return msgspec.structs.replace(config, **urls, warnings=(*config.warnings, *plain))
 
 
 def _find(path: str | None, environ: Mapping[str, str]) -> str | None:
@@ -135,6 +160,10 @@ def checked_url(url: str | None, key: str, place: str) -> str | None:
     if not url.startswith(tuple(f"{scheme}://" for scheme in schemes)) or masked_url(url) == "(not a URL)":
         words = " or ".join(f"{scheme}://" for scheme in schemes)
         raise ConfigError(f'{place} must be a URL that begins with {words}, got "{masked_url(url)}".')
+    try:
+        url = with_tls(url, TlsFiles())
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}.") from None
     if key == "redis_url" and "?" in url and (problem := _redis_problem(url)):
         raise ConfigError(f"{place}: the options after the ? of {masked_url(url)} cannot be used: {problem}.")
     return url

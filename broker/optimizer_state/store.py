@@ -33,6 +33,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from optimizer_state.clock import FleetClock
 from optimizer_state.outages import Outages
 from optimizer_state.together import Together
+from optimizer_wire.tls import tls_trouble
 from optimizer_wire.urls import masked_url
 
 # A coordinator and a worker may each wait for so long before they know.
@@ -291,7 +292,7 @@ class Store:
             await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     def _failed(self, error: Exception) -> NoReturn:
-        why = str(error)
+        why = tls_trouble(error) or str(error)
         if not self._away:
             self._away = True
             self._outages.left(time.monotonic())

@@ -25,6 +25,7 @@ from yarl import URL
 from optimizer_wire.connection import WatchedConnection
 from optimizer_wire.frames import Properties
 from optimizer_wire.outgoing import Confirmation, Outgoing
+from optimizer_wire.tls import tls_trouble
 from optimizer_wire.topology import Queue, Topology
 from optimizer_wire.urls import masked_url
 
@@ -321,7 +322,8 @@ class Session:
             async with asyncio.timeout(timeout_s):
                 await connection.connect()
         except (TimeoutError, *_LOST) as error:
-            raise BrokerUnavailable(f"RabbitMQ at {masked_url(url)} cannot be reached: {_words(error)}") from error
+            words = tls_trouble(error, encrypted=url.startswith("amqps:")) or _words(error)
+            raise BrokerUnavailable(f"RabbitMQ at {masked_url(url)} cannot be reached: {words}") from error
         return cls(connection)
 
     @property
@@ -537,6 +539,8 @@ def _difference(text: str) -> str:
 
 def _words(error: BaseException) -> str:
     """An error of the AMQP library as a sentence's end."""
+    if trouble := tls_trouble(error):
+        return trouble
     text = str(error) or type(error).__name__
     if "Connection.OpenOk" in text:
         return "the vhost does not exist, or this user may not use it."

@@ -70,6 +70,7 @@ class Link:
         self._owner = owner
         self._names = names
         self._user = parameters.credentials.username
+        self._encrypted = parameters.ssl_options is not None
         self._queue = names.reply_queue(self._user, instance)
         self._replies: Any = None
         self._requests: Any = None
@@ -239,7 +240,7 @@ class Link:
             self.drop(f"RabbitMQ refuses the reply queue: {words(reason)}")
 
     def _closed(self, _connection: Any, error: BaseException) -> None:
-        self._lose(words(error))
+        self._lose(words(error, encrypted=self._encrypted and not self._was_open))
         if self._done is not None:
             self._done()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from optimizer_wire.tls import TlsFiles, with_tls
 from optimizer_wire.urls import masked_url
 
 DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/"
@@ -23,12 +24,15 @@ class ClientSettings:
     def read(cls, environ: Mapping[str, str], *, url: str | None = None, prefix: str | None = None) -> Self:
         """Arguments over `OPTIMIZER_AMQP_URL` (or its file, or the systemd credential `amqp_url`), `OPTIMIZER_PREFIX`.
 
+        An `amqps://` URL is completed by `OPTIMIZER_TLS_CA_FILE`, `OPTIMIZER_TLS_CERT_FILE`, `OPTIMIZER_TLS_KEY_FILE`.
+
         :raises ValueError: with a sentence without the password, if the URL cannot be used.
         """
         from_file = environ.get("OPTIMIZER_AMQP_URL_FILE") or _credential(environ)
         kept = Path(from_file).read_text().strip() if from_file and not url else None
+        found = _checked(url or environ.get("OPTIMIZER_AMQP_URL") or kept or DEFAULT_AMQP_URL)
         return cls(
-            _checked(url or environ.get("OPTIMIZER_AMQP_URL") or kept or DEFAULT_AMQP_URL),
+            with_tls(found, TlsFiles.from_environment(environ)),
             prefix or environ.get("OPTIMIZER_PREFIX") or DEFAULT_PREFIX,
         )
 
