@@ -208,8 +208,10 @@ def log_lines(running: Running) -> list[dict[str, Any]]:
 
 
 def metric(running: Running, *names: str) -> float:
-    """The sum of a process's metrics of these names."""
-    url = next(line["url"] for line in log_lines(running) if line["event"] == "admin")
+    """The sum of a process's metrics of these names; 0 while it has no admin port yet."""
+    url = next((line["url"] for line in log_lines(running) if line["event"] == "admin"), None)
+    if url is None:
+        return 0.0
     with urllib.request.urlopen(f"{url}/metrics", timeout=5) as response:
         text = response.read().decode()
     return sum(
