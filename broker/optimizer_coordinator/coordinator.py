@@ -64,7 +64,7 @@ class Coordinator:
         await self.watch.look()
         stage = Stage(self._parts, self._snapshot, session, channel, calls, self._log)
         tag = await channel.consume(self._names.requests, stage.deliver, prefetch=PREFETCH, on_cancel=session.lost.set)
-        check = SelfCheck(session, channel, self._names, lambda: [self._names.requests], self._self_check_s, self._log)
+        check = SelfCheck(session, channel, calls, self._names, stage.consumed, self._self_check_s, self._log)
         await check.start()
         self.watch.speaker = stage.speaker
         self.serving = True
@@ -76,6 +76,7 @@ class Coordinator:
             await first_of(self._stop, session.lost)
             checking.cancel()
             if not session.lost.is_set():
+                await check.settle()
                 await stage.drain(tag)
         finally:
             self.serving = False

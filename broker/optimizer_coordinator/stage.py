@@ -45,6 +45,8 @@ from optimizer_wire.session import BrokerUnavailable, Channel, Session, Unconfir
 from optimizer_wire.topology import Names
 
 BATCH_MAX = 256
+# Of a coordinator's prefetch; beyond it a queue may rightly give nothing more.
+ROOM = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Stage:
         self._channel = channel
         self._log = log
         self._drain_s = parts.drain_s
+        self._requests = parts.names.requests
         self._inbox: list[DeliveredMessage] = []
         self._filled = asyncio.Event()
         self._pending: set[asyncio.Future[None]] = set()
@@ -108,6 +111,10 @@ class Stage:
         """Take one message off the channel."""
         self._inbox.append(message)
         self._filled.set()
+
+    def consumed(self) -> Collection[str]:
+        """The queue of requests, as long as there is room for more of them."""
+        return (self._requests,) if len(self._inbox) + len(self._pending) < ROOM else ()
 
     async def work(self) -> None:
         """Handle batches until cancelled; a lost connection ends it quietly, anything else is a fault to be seen."""

@@ -14,12 +14,14 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from optimizer_service.logs import Logger
+from optimizer_service.queue_check import QueueCheck
 from optimizer_wire.ids import new_id
-from optimizer_wire.session import BrokerUnavailable, Channel, Session, properties
+from optimizer_wire.session import PING_TYPE, BrokerUnavailable, Channel, Session, properties
 from optimizer_wire.topology import Names, self_check_queue
 
-PING_TYPE = "optimizer.ping.v1"
 MISSES = 2
+# Another process may have got what this one should have: that is to be known sooner.
+QUEUES_SOONER = 10
 # A consumer that is just being started or stopped is no fault.
 SECOND_LOOK_S = 1.0
 
@@ -58,6 +60,7 @@ class SelfCheck:
         self,
         session: Session,
         channel: Channel,
+        confirms: Channel,
         names: Names,
         consumed: Callable[[], Collection[str]],
         interval_s: float,
@@ -71,6 +74,7 @@ class SelfCheck:
         self._interval_s = interval_s
         self._log = log
         self._pings = Pings()
+        self._queues = QueueCheck(session, channel, confirms, consumed, interval_s / QUEUES_SOONER, log)
         self.failure: NotConsuming | None = None
 
     async def start(self) -> None:
@@ -88,13 +92,27 @@ class SelfCheck:
 
     async def watch(self) -> None:
         """Check until cancelled. What it finds ends the session; `failure` is set if the process is to leave."""
+        checks = [asyncio.ensure_future(self._watch_itself()), asyncio.ensure_future(self._queues.watch())]
         try:
-            while await self._is_well():
-                pass
+            await asyncio.wait(checks, return_when=asyncio.FIRST_COMPLETED)
+            for check in checks:
+                if check.done():
+                    check.result()
         except BrokerUnavailable as error:
             if not self._session.lost.is_set():
                 self._log.warning("self-check failed", reason=str(error))
+        finally:
+            for check in checks:
+                check.cancel()
         self._session.lost.set()
+
+    async def settle(self) -> None:
+        """Before the end of consuming: leave no ping behind in a queue of work."""
+        await self._queues.settle()
+
+    async def _watch_itself(self) -> None:
+        while await self._is_well():
+            pass
 
     async def _is_well(self) -> bool:
         number = self._pings.send()

@@ -45,6 +45,9 @@ HEARTBEAT_S = 10  # silence is noticed within two of these; RabbitMQ itself take
 # A lost connection is told by whoever owns the session, in a sentence; the library's own lines would come before it.
 logging.getLogger("aiormq").addHandler(logging.NullHandler())
 
+# Of a message that is there to come, and says nothing; in a queue of work it is handled here.
+PING_TYPE = "optimizer.ping.v1"
+
 Deliver = Callable[[DeliveredMessage], None]
 _Answer = TypeVar("_Answer")
 
@@ -106,6 +109,8 @@ class Channel:
         self._channel = underlay
         self._connection = connection
         self._outgoing = Outgoing(underlay)
+        # Called with the name of the queue that something came from.
+        self.on_delivery: Callable[[str], None] | None = None
 
     @property
     def blocked(self) -> str | None:
@@ -165,7 +170,13 @@ class Channel:
         """
 
         async def received(message: DeliveredMessage) -> None:
-            deliver(message)
+            if self.on_delivery is not None:
+                self.on_delivery(queue)
+            if not no_ack and message.header.properties.message_type == PING_TYPE:
+                # It has shown that the consumer works, and is nothing else.
+                self._outgoing.ack(delivery_of(message)[0])
+            else:
+                deliver(message)
 
         def cancelled(_: object) -> None:
             on_cancel()

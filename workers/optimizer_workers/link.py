@@ -9,7 +9,6 @@ from optimizer_wire.session import BrokerUnavailable, Channel, Refused, Session,
 from optimizer_wire.topology import Names
 from optimizer_workers.job import Job
 
-
 # While RabbitMQ has an alarm a message is waited for; a new connection would be blocked as well.
 BLOCKED_S = 900.0
 
@@ -46,6 +45,16 @@ class Link:
         return self._channel
 
     @property
+    def calls(self) -> Channel:
+        """The channel with confirms.
+
+        :raises BrokerUnavailable: if there is none.
+        """
+        if self._calls is None or not self.up:
+            raise BrokerUnavailable("There is no connection to RabbitMQ for now.")
+        return self._calls
+
+    @property
     def outbox(self) -> Outbox:
         """Where to speak now.
 
@@ -77,13 +86,17 @@ class Link:
         if job.stage == self.stage:
             await self.channel.reject(job.tag)
 
+    async def requeue(self, job: Job) -> None:
+        """Hand a job's message back to its queue, if it is still ours."""
+        if job.stage == self.stage:
+            await self.channel.requeue(job.tag)
+
     async def send_to(self, job: Job, number: int, hop: int, moved_from: MovedFrom | None = None) -> bool:
         """Publish a job's call to one station of its route; False if that does not take it.
 
         :raises BrokerUnavailable: if the outcome is unknown.
         """
-        if self._calls is None:
-            raise BrokerUnavailable("There is no connection to RabbitMQ for now.")
+        calls = self.calls
         attempts = job.call.attempts + job.attempts
         # A call that has ended here killed nobody.
         deliveries = 0 if job.attempts else job.call.deliveries + job.deliveries
@@ -91,7 +104,7 @@ class Link:
             job.call, hop=hop, number=number, attempts=attempts, moved_from=moved_from, deliveries=deliveries
         )
         try:
-            await publish_call(self._calls, self.names, call, blocked_s=BLOCKED_S)
+            await publish_call(calls, self.names, call, blocked_s=BLOCKED_S)
         except (Unroutable, Refused):
             return False
         except Unconfirmed as error:

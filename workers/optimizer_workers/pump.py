@@ -114,6 +114,9 @@ class Pump:
             elif job.look_first:
                 # Most likely it has been answered, or is running elsewhere: that needs no budget to find out.
                 self._look(job)
+            elif self._waiting.held_too_long(job):
+                # A call that failed slowly and is to be repeated: RabbitMQ may not bear another one as long.
+                self._waiting.hand_back(job)
             elif self._planner.hopeless(job, now_ms):
                 self._waiting.tell_early(job, self._no_time(job, now_ms))
             elif job.suspect:
@@ -182,7 +185,9 @@ class Pump:
     def _pop(self, now_ms: int, *, suspect: bool) -> Job | None:
         """The next call, unless it is one that is to be looked at in another way first."""
         job = self._scheduler.next(now_ms)
-        if job is None or job.look_first or job.suspect != suspect or self._planner.hopeless(job, now_ms):
+        if job is None or job.look_first or job.suspect != suspect:
+            return None
+        if self._waiting.held_too_long(job) or self._planner.hopeless(job, now_ms):
             return None
         # More may have been learned since it came: this is reserved, and charged to its agent.
         self._allowance.estimate(job)

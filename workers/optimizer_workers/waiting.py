@@ -47,7 +47,9 @@ class Waiting:
         link: Link,
         tasks: Tasks,
         clock: FleetClock,
+        hold_s: float,
     ) -> None:
+        self._hold_ms = round(hold_s * 1000)
         self._scheduler = scheduler
         self._planner = planner
         self._mover = mover
@@ -118,9 +120,21 @@ class Waiting:
                 # It rests before a repetition that comes too late: its caller is to hear why it failed.
                 if job.error is not None and job.deadline_ms - self._clock.now_ms() < LAST_ERROR_MS:
                     self.tell_early(job, "no time is left to call again")
+            for job in self._scheduler.held():
+                if self.held_too_long(job):
+                    self.hand_back(job)
             for job in hindmost(self._scheduler.held(), PREFETCH):
                 self._scheduler.remove(job)
                 self._tasks.spawn(job, self._mover.send_back(job))
+
+    def held_too_long(self, job: Job) -> bool:
+        """Whether RabbitMQ must have a held call back: it ends a consumer that keeps a message for 30 minutes."""
+        return self._clock.now_ms() - job.held_since_ms > self._hold_ms
+
+    def hand_back(self, job: Job) -> None:
+        """Let a held call come again, from the end of its queue; one that may be answered keeps saying so."""
+        self._scheduler.remove(job)
+        self._tasks.spawn(job, self._link.requeue(job) if job.look_first or job.suspect else self._mover.send_back(job))
 
     async def _expire(self, job: Job) -> None:
         """The one that a held call carries has given up; somebody else may wait in its flight for longer."""

@@ -1,7 +1,7 @@
 """The worker process of one backend: its parts, and its life on one session after another."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ from optimizer_wire.messages import Priority
 from optimizer_wire.session import BrokerUnavailable, Session
 from optimizer_wire.topology import Names, backend_topology, shared_topology
 from optimizer_workers.allowance import Allowance
-from optimizer_workers.consumption import Consumption
+from optimizer_workers.consumption import PREFETCH, Consumption
 from optimizer_workers.desk import Desk
 from optimizer_workers.ending import Ending
 from optimizer_workers.estimate import request_chars
@@ -138,8 +138,14 @@ class Worker:
             channel, self._instance, self._link.stage, queues, self._take, self._refuse, on_cancel=session.lost.set
         )
         await consumption.start()
-        self_check_s = self._parts.waits.self_check_s
-        check = SelfCheck(session, channel, names, lambda: consumption.queues, self_check_s, self._log)
+
+        def consumed() -> Collection[str]:
+            room = len(self._scheduler) + len(self._tasks.running) < PREFETCH
+            return consumption.queues if room else ()
+
+        check = SelfCheck(
+            session, channel, self._link.calls, names, consumed, self._parts.waits.self_check_s, self._log
+        )
         await check.start()
         session.on_block(self._told_blocked)
         self.serving = True
@@ -158,6 +164,7 @@ class Worker:
                 # What rests would begin to consume again.
                 for loop in others:
                     loop.cancel()
+                await check.settle()
                 await self._drain(consumption, pumping)
         finally:
             self.serving = False

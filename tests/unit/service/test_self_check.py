@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from optimizer_service.queue_check import Unanswered
 from optimizer_service.self_check import MISSES, Pings, SelfCheck
 from optimizer_wire.topology import Names
 
@@ -52,6 +53,7 @@ class Broker:
         self.eats = False
         self.with_consumer = {"work"}
         self.sent = 0
+        self.taken_over = False
 
     async def declare_queue(self, queue):
         self.queue = queue
@@ -64,6 +66,11 @@ class Broker:
         self.sent += 1
         if not self.eats:
             self.deliver(Message(body))
+
+    def publish_watched(self, _exchange, key, _body, _properties, told):
+        told(None)
+        if not self.taken_over:
+            self.on_delivery(key)
 
     async def consumers(self, queue):
         return int(queue in self.with_consumer)
@@ -86,7 +93,7 @@ async def broker(monkeypatch):
 
 
 async def checked(broker, log):
-    check = SelfCheck(broker, broker, Names("t"), lambda: ["work"], 0.02, log)
+    check = SelfCheck(broker, broker, broker, Names("t"), lambda: ["work"], 0.02, log)
     await check.start()
     return check
 
@@ -113,6 +120,32 @@ async def test_consumer_gone(broker):
     assert broker.lost.is_set()
     assert check.failure is None
     assert log.warnings == [("consumers are gone", {"queues": ["work"], "then": "connecting again"})]
+
+
+async def test_consumer_that_gets_nothing(broker, monkeypatch):
+    """A queue that takes pings and gives nothing to its consumer ends the session, and not the process."""
+    monkeypatch.setattr("optimizer_service.queue_check.SHORTEST_S", 0.01)
+    log = Log()
+    check = await checked(broker, log)
+    broker.taken_over = True
+    await asyncio.wait_for(check.watch(), 5)
+
+    assert broker.lost.is_set()
+    assert check.failure is None
+    assert [event for event, _ in log.warnings] == ["a queue is lost"]
+
+
+def test_everybody_has_a_turn():
+    """Who got nothing is only deaf once the queue has had more pings than it has consumers; a delivery clears it."""
+    pings = Unanswered()
+    for count in range(1, 5):
+        pings.confirmed("q")
+        assert pings.deaf("q", 3) is (count > 3)
+    assert not pings.deaf("other", 0)
+    pings.heard("q")
+    assert not pings.suspicious("q")
+    pings.confirmed("q")
+    assert not pings.deaf("q", 0)
 
 
 async def test_all_is_well(broker):
