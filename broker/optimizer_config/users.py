@@ -23,7 +23,14 @@ def read_users(root: Table, backends: dict[str, Backend]) -> dict[str, User]:
     if root.has("users") and root.has("tenants"):
         root.fail("tenants", 'is not for a file with [users]; write tenant = "…" into the user\'s own table.')
     table = root.table("users")
-    return {name: _user(table, name, backends) for name in table.unread()}
+    users = {name: _user(table, name, backends) for name in table.unread()}
+    coordinators = [name for name, user in users.items() if user.role == "coordinator"]
+    if len(coordinators) > 1:
+        # Each believes the others who sent a request that they send back to its queue.
+        table.fail(
+            coordinators[1], f"is a second coordinator beside {coordinators[0]}; all coordinators share one user."
+        )
+    return users
 
 
 def _user(table: Table, name: str, backends: dict[str, Backend]) -> User:

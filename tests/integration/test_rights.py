@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from optimizer_client import AsyncOptimizer, Optimizer
 from optimizer_config.load import load
+from optimizer_coordinator.sending_back import RECEIVED, SENDER
 from optimizer_ops.cli import app
 from optimizer_ops.event_monitor import monitor
 from optimizer_ops.topology_check import check
@@ -237,6 +238,17 @@ def test_a_tenant_in_the_message_is_ignored(raw, tap):
 
     assert carl.answer()["ok"]
     assert tap.event("optimizer.cache.miss").fields["tenant"] == "other"
+
+
+def test_nobody_sends_back_in_the_name_of_a_coordinator(raw, tap):
+    """What coordinators write into a request that they send back is believed of nobody else."""
+    anna, bert = raw("anna"), raw("bert")
+    headers = {SENDER: "anna", RECEIVED: "1000000000000"}
+    request = bert.send("quality", "Hello", properties={"headers": headers, "reply_to": anna.reply_to})
+
+    told = tap.event("optimizer.error").fields
+    assert (told["request_id"], told["error_code"]) == (request, "unauthorized")
+    assert anna.answer(0.1) is None
 
 
 def test_a_message_without_a_user_is_not_answered(raw, tap, line):

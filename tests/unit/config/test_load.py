@@ -264,6 +264,7 @@ OF_THE_REST = {
     "[users.u]\nrole = 'worker'\nbackends = ['grok']": 'users.u.backends names the unknown backend "grok"; did you',
     "[users.u]\nrole = 'coordinator'\ntenant = 'a'": "users.u.tenant is not for the role coordinator; it is for an",
     "[users.u]\nrole = 'observer'\nevents = ['a b']": 'users.u.events must hold patterns like "optimizer.cache.*"',
+    "[users.u]\nrole = 'coordinator'\n[users.v]\nrole = 'coordinator'": "users.v is a second coordinator beside u; all",
     "[users.u]\nrole = 'observer'\nagent = 'x'": "users.u.agent is not a known key",
     "[users.'a\u00adb']\nrole = 'agent'": 'users."a\u00adb" must be printable text of at most 128 bytes',
     "[cache]\nttl_s = { cod = 1 }": 'cache.ttl_s.cod is not a known key; did you mean "code"?',
