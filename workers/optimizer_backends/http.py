@@ -132,7 +132,10 @@ class BackendClient:
                 trace_request_ctx=written,
             ) as response:
                 body = await _read(response)
-                return self._family.response(response.status, _headers(response), body)
+                result = self._family.response(response.status, _headers(response), body)
+                if result.outcome.ok and self._secret and self._secret.reveal().encode() in body:
+                    return _transient("answer shows the key", "The backend's answer shows the key that it was sent.")
+                return result
         except (aiohttp.ClientError, OSError, _TooLarge, ValueError) as error:
             # TimeoutError is an OSError; ValueError is a host name that is none.
             return _broken(error, was_written=written.at is not None, timeout_s=timeout_s)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gzip
 import json
 import socket
@@ -340,3 +341,33 @@ async def test_other_messages_are_shown():
     result, _ = await one_call(refusing("Unsupported parameter: top_k"))
 
     assert result.message == "The backend refuses the request (400): Unsupported parameter: top_k"
+
+
+async def test_answers_that_show_a_secret():
+    """An answer that holds the key is no answer; pieces of secrets and endless names are left out of what is told."""
+    key = "sk-secret-key-1234"
+    shown = json.loads(ANSWER) | {"model": key}
+    hidden = json.loads(ANSWER) | {"model": "Secret-Key", "usage": {"prompt_tokens": 3, "note": "SECRET-KEY-12"}}
+    long = json.loads(ANSWER) | {"model": "m" * 10_000, "usage": {"prompt_tokens": 3, "note": "x" * 10_000}}
+    bodies = [json.dumps(body).encode() for body in (shown, hidden, long)]
+    async with Server(lambda writer: writer.write(reply(bodies.pop(0)))) as server, client_of(server) as client:
+        first, second, third = [await client.call("chat", "m", PARAMS, 5) for _ in range(3)]
+
+    assert not first.outcome.ok
+    assert key not in repr(first)
+    assert first.body is None
+    for result in (second, third):
+        assert result.outcome.ok
+        assert (result.model, result.usage.raw, result.usage.input_tokens) == (None, None, 3)
+
+
+@pytest.mark.parametrize("where", ["message", "code", "type"])
+async def test_errors_that_show_a_secret(where):
+    """Wherever an error holds the key, even cut off or in capitals, neither its message nor its signature shows it."""
+    for key in ("sk-secret-key-1234", "SK-SECRET-KEY-12", "x" * 228 + "sk-secret-key-1234"):
+        body = json.dumps({"error": {"message": "Refused.", where: key}}).encode()
+        script = functools.partial(lambda said, writer: writer.write(reply(said, "400 Bad Request")), body)
+        async with Server(script) as server, client_of(server) as client:
+            result = await client.call("chat", "m", PARAMS, 5)
+
+        assert "secret" not in repr(result).lower()
