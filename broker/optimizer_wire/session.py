@@ -10,8 +10,8 @@ without a task, a lock and a timer for every message. Nothing here waits for eve
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -330,8 +330,9 @@ class Session:
             if "heartbeat" not in where.query:
                 where = where.update_query(heartbeat=HEARTBEAT_S)
             connection = WatchedConnection(where, client_properties={"connection_name": name})
-            async with asyncio.timeout(timeout_s):
-                await connection.connect()
+            with _lost_if_cancelled():
+                async with asyncio.timeout(timeout_s):
+                    await connection.connect()
         except (TimeoutError, *_LOST) as error:
             words = tls_trouble(error, encrypted=url.startswith("amqps:")) or _words(error)
             raise BrokerUnavailable(f"RabbitMQ at {masked_url(url)} cannot be reached: {words}") from error
@@ -396,12 +397,13 @@ class Session:
 
     async def _open_channel(self, *, confirms: bool) -> aiormq.Channel:
         try:
-            underlay = await self._connection.channel(
-                publisher_confirms=confirms,
-                on_return_raises=confirms,
-                frame_buffer_size=FRAMES_AHEAD,
-                timeout=CONNECT_TIMEOUT_S,
-            )
+            with _lost_if_cancelled():
+                underlay = await self._connection.channel(
+                    publisher_confirms=confirms,
+                    on_return_raises=confirms,
+                    frame_buffer_size=FRAMES_AHEAD,
+                    timeout=CONNECT_TIMEOUT_S,
+                )
         except (TimeoutError, RuntimeError, *_LOST) as error:
             raise BrokerUnavailable(_words(error)) from error
         if not isinstance(underlay, aiormq.Channel):
@@ -443,7 +445,7 @@ class Session:
             async with asyncio.timeout(timeout_s):
                 for channel in self._channels:
                     await channel.written()
-        with suppress(TimeoutError, *_LOST):
+        with suppress(TimeoutError, BrokerUnavailable, *_LOST), _lost_if_cancelled():
             async with asyncio.timeout(timeout_s):
                 await self._connection.close()
 
@@ -456,6 +458,18 @@ class Session:
         await self.close()
 
 
+@contextmanager
+def _lost_if_cancelled() -> Iterator[None]:
+    """When a connection breaks, aiormq cancels what waits for an answer; whoever waits was not cancelled and goes on."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerUnavailable("The connection was lost.") from error
+
+
 async def _answer(asked: Awaitable[_Answer]) -> _Answer:
     """What the broker answers.
 
@@ -465,8 +479,9 @@ async def _answer(asked: Awaitable[_Answer]) -> _Answer:
     :raises BrokerUnavailable: if it refuses, is gone, or does not answer in time.
     """
     try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            return await asked
+        with _lost_if_cancelled():
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await asked
     except TimeoutError as error:
         raise BrokerUnavailable(f"RabbitMQ did not answer within {ANSWER_TIMEOUT_S:g} s.") from error
     except aiormq.exceptions.ChannelPreconditionFailed as error:

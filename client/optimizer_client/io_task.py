@@ -209,6 +209,10 @@ class IoTask:
                     self._spawn(session.close())
             except (BrokerUnavailable, TopologyDiffers) as error:
                 self._why = str(error)
+            except asyncio.CancelledError:
+                # A library cancels what waits on a broken connection; only who cancels this very task ends it.
+                if (task := asyncio.current_task()) is None or task.cancelling():
+                    raise
             except Exception:  # noqa: BLE001 logged with its traceback, and mended
                 _log.exception("The connection to RabbitMQ broke in an unexpected way; connecting again.")
                 self._why = "the client's connection failed in an unexpected way; see the log."
