@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -28,6 +29,7 @@ SCHEMES = {"amqp_url": ("amqp", "amqps"), "redis_url": ("redis", "rediss", "unix
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # With the longest call (`timeout_s` of a backend) it stays below the 30 minutes after which RabbitMQ ends a consumer.
 _LONGEST_HOLD_S = 900.0
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _MAX_TTL_S = 366 * 24 * 3600.0
 
 
@@ -59,7 +61,7 @@ def _tls(root: Table) -> TlsFiles:
 
 
 def _with_tls(config: Config, files: TlsFiles) -> Config:
-    """The configuration with the TLS files in its URLs; a warning where they are set and a URL is for plain text."""
+    """The configuration with the TLS files in its URLs; a warning where a URL is for plain text over a network."""
     try:
         urls = {key: with_tls(getattr(config, key), files) for key in SCHEMES}
     except ValueError as error:
@@ -68,7 +70,7 @@ def _with_tls(config: Config, files: TlsFiles) -> Config:
         f"{key} ({masked_url(url)}) is not encrypted, although [tls] or OPTIMIZER_TLS_… names files for it; "
         f"write {SCHEMES[key][1]}:// instead."
         for key, url in urls.items()
-        if files != TlsFiles() and url.startswith(f"{SCHEMES[key][0]}://")
+        if files != TlsFiles() and url.startswith(f"{SCHEMES[key][0]}://") and urlsplit(url).hostname not in _LOOPBACK
     )
     return msgspec.structs.replace(config, **urls, warnings=(*config.warnings, *plain))
 

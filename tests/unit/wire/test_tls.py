@@ -63,11 +63,12 @@ def test_a_missing_file_is_told(files):
 def test_files_of_the_configuration(files, tmp_path):
     """[tls] holds for both servers, relative to its file; the environment goes over it; plain text is told."""
     file = tmp_path / "optimizer.toml"
-    file.write_text('amqp_url = "amqps://h/"\n[tls]\nca_file = "ca.pem"\n')
+    file.write_text('amqp_url = "amqps://h/"\nredis_url = "redis://far"\n[tls]\nca_file = "ca.pem"\n')
 
     config = load(str(file), {})
     assert config.amqp_url == with_tls("amqps://h/", TlsFiles(files.cafile))
-    assert [warning for warning in config.warnings if warning.startswith("redis_url (redis://127.0.0.1:6379/0) is not")]
+    assert [warning.partition(",")[0] for warning in config.warnings] == ["redis_url (redis://far) is not encrypted"]
+    assert not load(str(file), {"OPTIMIZER_REDIS_URL": "redis://127.0.0.1"}).warnings
     other = load(str(file), {"OPTIMIZER_TLS_CA_FILE": files.certfile})
     assert other.amqp_url == with_tls("amqps://h/", TlsFiles(files.certfile))
     file.write_text('[tls]\nca = "ca.pem"\n')
