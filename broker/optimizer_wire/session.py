@@ -460,7 +460,7 @@ class Session:
 
 @contextmanager
 def _lost_if_cancelled() -> Iterator[None]:
-    """When a connection breaks, aiormq cancels what waits for an answer; whoever waits was not cancelled and goes on."""
+    """When a connection breaks, aiormq cancels what waits on it for an answer; its caller was not cancelled."""
     try:
         yield
     except asyncio.CancelledError as error:
