@@ -12,6 +12,7 @@ topology is declared anew. RabbitMQ retains what it could not move meanwhile and
 """
 
 import asyncio
+from contextlib import suppress
 
 from aiormq.abc import DeliveredMessage
 
@@ -66,7 +67,7 @@ class Keeper:
         self._store = store
         self._source = source
         self._keep_ms = round(keep_s * 1000)
-        self._stop = stop
+        self.stop = stop
         self._log = log
         self._missing: str | None = None
 
@@ -81,8 +82,10 @@ class Keeper:
         tag = await channel.consume(self._names.dead, shift.deliver, prefetch=PREFETCH, on_cancel=shift.cancelled)
         probing = asyncio.ensure_future(shift.probe_for_ever())
         try:
-            await first_of(self._stop, session.lost)
+            await first_of(self.stop, session.lost)
             if not session.lost.is_set():
+                # Its last probe is to come back before nobody is there to take it.
+                await asyncio.wait([probing], timeout=_DRAIN_S)
                 await channel.stop_consuming(tag)
                 await shift.drain()
         finally:
@@ -202,8 +205,7 @@ class _Shift:
 
     async def probe_for_ever(self) -> None:
         """See now and then whether a dead letter finds its way."""
-        while True:
-            await asyncio.sleep(PROBE_S)
+        while not await self._stopped(PROBE_S):
             try:
                 await self._probe()
             except Unroutable as error:
@@ -215,6 +217,11 @@ class _Shift:
             except (BrokerUnavailable, Unconfirmed):
                 self._session.lost.set()
                 return
+
+    async def _stopped(self, within_s: float) -> bool:
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(self._keeper.stop.wait(), within_s)
+        return False
 
     async def _probe(self) -> None:
         probe = properties(PROBE_TYPE, new_id(), content_type=CONTENT_TYPE, expiration_ms=_PROBE_LIVES_MS)

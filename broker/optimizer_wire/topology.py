@@ -89,6 +89,11 @@ class Names:
         return f"{self.prefix}.dead.kept"
 
     @property
+    def kept_lock(self) -> str:
+        """Queue of whoever looks through the kept letters, so that two do not hide them from each other."""
+        return f"{self.prefix}.dead.kept.lock"
+
+    @property
     def self_checks(self) -> str:
         """What the queues begin with that processes check themselves with."""
         return f"{self.prefix}.self-check."
@@ -211,6 +216,11 @@ def self_check_queue(names: Names, instance: str) -> Queue:
         exclusive=True,
         auto_delete=True,
     )
+
+
+def kept_lock(names: Names) -> Queue:
+    """A queue of one connection alone, for nothing but to be there."""
+    return Queue(names.kept_lock, {"x-queue-type": "classic"}, durable=False, exclusive=True, auto_delete=True)
 
 
 def topic_pattern(pattern: str) -> str:

@@ -68,7 +68,7 @@ def _coordinator(name: str, _user: User, names: Names, config: Config) -> Rights
     sources = {each.exchange for part in parts for each in part.bindings}
     return Rights(
         name,
-        configure=any_of([*exactly(exchanges | queues), _self_checks(names)]),
+        configure=any_of([*exactly(exchanges | queues | {names.kept_lock}), _self_checks(names)]),
         write=any_of(exactly(exchanges | bound | {DEFAULT_EXCHANGE})),
         read=any_of([*exactly(queues | sources), _self_checks(names)]),
         topics=(TopicRights(names.events, EVERY_EVENT, NOTHING),),

@@ -1,0 +1,76 @@
+"""Letters as people and programs read them. Pure."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from optimizer_ops.dead.letters import Kept
+from optimizer_ops.words import duration
+from optimizer_wire.dead_letters import DeadLetter
+
+HEADS = ("id", "died", "age", "why", "queue", "agent", "tenant", "kind", "size", "reason")
+_NOTHING = "-"
+_REASON_CHARS = 60
+
+
+def described(kept: Kept) -> dict[str, Any]:
+    """All that is known of a letter but its body, for JSON."""
+    letter = kept.letter
+    fields = {name: getattr(letter, name) for name in letter.__struct_fields__ if name != "body"}
+    return {**fields, "bytes": kept.size, "copies": len(kept.tags)}
+
+
+def json_of(letters: Sequence[Kept]) -> str:
+    """One JSON object."""
+    return msgspec.json.encode({"letters": [described(kept) for kept in letters]}).decode()
+
+
+def row(kept: Kept, now_s: float) -> tuple[str, ...]:
+    """A letter as a row under `HEADS`."""
+    letter = kept.letter
+    reason = letter.reason if len(letter.reason) <= _REASON_CHARS else f"{letter.reason[: _REASON_CHARS - 1]}…"
+    cells = (
+        letter.id,
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(letter.died_ms / 1000)),
+        duration(max(0.0, now_s - letter.died_ms / 1000)),
+        letter.why,
+        letter.queue,
+        letter.agent,
+        letter.tenant,
+        letter.kind.removeprefix("optimizer.").removesuffix(".v1"),
+        size(kept.size),
+        reason,
+    )
+    return tuple(cell or _NOTHING for cell in cells)
+
+
+def plain(letters: Sequence[Kept], now_s: float) -> str:
+    """Aligned rows, for a pipe and for a terminal."""
+    lines = [HEADS, *(row(kept, now_s) for kept in letters)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADS) - 1)]
+    return "\n".join("  ".join([*map(str.ljust, line, widths), line[-1]]).rstrip() for line in lines)
+
+
+def page(kept: Kept) -> str:
+    """One letter in full, but for its body."""
+    facts = {**described(kept), "died": row(kept, time.time())[1]}
+    del facts["died_ms"]
+    return "\n".join(f"{name:<11} {value if value != '' else _NOTHING}" for name, value in facts.items())
+
+
+def body_of(letter: DeadLetter) -> str:
+    """The body as JSON where it is msgpack, else as Python writes bytes."""
+    try:
+        text = msgspec.json.encode(msgspec.msgpack.decode(letter.body))
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
+        return repr(letter.body)
+    return msgspec.json.format(text, indent=2).decode()
+
+
+def size(count: int) -> str:
+    """`812 B`, `14.2 kB`, `3.1 MB`."""
+    if count < 1_000:
+        return f"{count} B"
+    return f"{count / 1_000:.1f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
