@@ -40,7 +40,9 @@ CLOSE_BLOCKED_TIMEOUT_S = 0.5
 BLOCKED_LOOK_S = 0.5
 # How far the connection reads ahead of a channel. By default it waits for the channel after every third message.
 FRAMES_AHEAD = 300
-HEARTBEAT_S = 10  # silence is noticed within two of these; RabbitMQ itself takes two to three
+# Silence is noticed within two of these. RabbitMQ itself takes two to three before it gives the calls of a worker that
+# hangs to another one.
+HEARTBEAT_S = 6
 
 # A lost connection is told by whoever owns the session, in a sentence; the library's own lines would come before it.
 logging.getLogger("aiormq").addHandler(logging.NullHandler())

@@ -14,7 +14,7 @@ from optimizer_state.flights import LEASE_MS
 from optimizer_wire.session import HEARTBEAT_S
 
 # RabbitMQ looks once in each heartbeat, and gives a connection up that it has not heard of at two looks in a row.
-MOVED_S = 3 * HEARTBEAT_S + 2.0
+MOVED_S = 3 * HEARTBEAT_S + 5.0
 ASLEEP_S = max(LEASE_MS / 1000, MOVED_S) + 3.0
 
 
