@@ -129,12 +129,15 @@ class Fetching:
         return f"The request has not ended within {self._timeout_s:g} s: {in_words(self._status)}."
 
 
+_WORDS = {"running": "its call is running", "answered": "it has been answered", "failed": "it has failed"}
+
+
 def in_words(status: Status | None) -> str:
     """How a request stands, as part of a sentence."""
     if status is None or status.state == "unknown":
         return "nothing is known of it"
     if status.state != "waiting":
-        return "its call is running" if status.state == "running" else f"it has {status.state}"
+        return _WORDS[status.state]
     before = "" if status.position is None else f", with {status.position} before it"
     wait = "" if status.expected_wait_s is None else f", for about {status.expected_wait_s:.0f} s more"
     return f"it waits{before}{wait}"

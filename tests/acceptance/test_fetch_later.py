@@ -262,7 +262,7 @@ async def test_command_line(serving, client):
     assert (code, f"optimizer fetch {request_id}" in hint) == (0, True)
     code, printed, _ = await command(serving, *ours, "fetch", request_id, "--timeout", "20")
     assert (code, printed[:5]) == (0, "echo:")
-    assert await command(serving, *ours, "fetch", "--status", request_id) == (0, "it has answered", "")
+    assert await command(serving, *ours, "fetch", "--status", request_id) == (0, "it has been answered", "")
     code, _, problem = await command(serving, *ours, "fetch", "nothing", "--timeout", "0")
     assert (code, problem[:21]) == (1, "optimizer: not_found:")
     busy = await keep_busy(client, 12)

@@ -15,14 +15,14 @@ from tests.support.stack import Stack, wait_until
 from tests.support.tap import Tap
 from typer.testing import CliRunner
 
-from optimizer_client import AsyncOptimizer, Optimizer
+from optimizer_client import AsyncOptimizer, NotFoundError, Optimizer, Status
 from optimizer_config.load import load
 from optimizer_coordinator.sending_back import RECEIVED, SENDER
 from optimizer_ops.cli import app
 from optimizer_ops.event_monitor import monitor
 from optimizer_ops.topology_check import check
 from optimizer_wire.errors import OptimizerUnavailable
-from optimizer_wire.messages import CANCEL_TYPE
+from optimizer_wire.messages import CANCEL_TYPE, FETCH_TYPE
 from optimizer_wire.session import NotDeclared, NotPermitted, Session
 from optimizer_wire.topology import Names, reply_queue, shared_topology
 
@@ -465,3 +465,45 @@ def test_what_is_printed_can_be_run(line):
             assert words[0] == "rabbitmqctl"
             server.ctl(*words[1:])
     assert rights() == before
+
+
+# --- what was submitted
+
+
+async def test_only_who_submitted_fetches(line):
+    """An answer is fetched by every agent of the user who submitted, and is unknown to any other, in the same words."""
+    async with client(line, "anna", "quality") as anna:
+        request_id = await anna.submit("For anna", timeout=30)
+        text = (await anna.fetch(request_id, timeout=20)).text
+    async with client(line, "anna", "qa-2") as colleague:
+        assert (await colleague.fetch(request_id, timeout=20)).text == text
+    said = set()
+    for user, agent in (("bert", "bert"), ("dora", "quality"), ("carl", "quality")):
+        async with client(line, user, agent) as other:
+            assert await other.status(request_id) == await other.status("never") == Status("unknown")
+            assert not await other.cancel_submitted(request_id)
+            with pytest.raises(NotFoundError) as theirs:
+                await other.fetch(request_id, timeout=0)
+            with pytest.raises(NotFoundError) as nobodys:
+                await other.fetch("never", timeout=0)
+            said |= {theirs.value.message.replace(request_id, ""), nobodys.value.message.replace("never", "")}
+            # Their own request of the same id is their own.
+            assert await other.submit(f"For {user}", request_id=request_id, timeout=30) == request_id
+            assert (await other.fetch(request_id, timeout=20)).text != text
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("agent", "properties"),
+    [("quality", {}), ("bert", {"user_id": None}), ("bert", {"reply_to": None})],
+)
+async def test_a_crafted_question_finds_nothing(line, raw, agent, properties):
+    """A question in another's name, without its user, or with a crafted address gets no answer of anna's."""
+    async with client(line, "anna", "quality") as anna:
+        request_id = await anna.submit("For anna alone", timeout=30)
+        await anna.fetch(request_id, timeout=20)
+    bert = raw("bert")
+    bert.send(agent, "", kind=FETCH_TYPE, properties=properties, request_id=request_id, want="answer", wait_ms=0)
+    answer = await asyncio.to_thread(bert.answer, 3.0)
+
+    assert answer is None or (answer["ok"], answer["error"]["code"]) == (False, "unauthorized")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from optimizer_client.pending import LONGEST_SILENCE_S, SHORTEST_SILENCE_S, Pending
-from optimizer_wire.messages import VERSION, Request
+from optimizer_wire.messages import VERSION, Fetch, Request, SubmittedRequest
 
 
 def request(request_id="a", timeout_s=60.0, key=None):
@@ -317,3 +317,27 @@ class EveryRequestEndsOnce(RuleBasedStateMachine):
 
 TestEveryRequestEndsOnce = EveryRequestEndsOnce.TestCase
 TestEveryRequestEndsOnce.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_a_submitted_request_is_done_once_the_broker_has_it():
+    """The broker's word takes a submitted request, and no other; sent again it keeps its kind."""
+    pending = Pending()
+    plain = pending.add(request("a"), "plain", 0.0)
+    submitted = pending.add(SubmittedRequest(VERSION, "b", "agent", {}, timeout_ms=5_000), "submitted", 0.0)
+    question = pending.add(Fetch(VERSION, "c", "agent", "b", timeout_ms=5_000), "question", 0.0)
+
+    assert (plain.plain, submitted.plain, question.plain) == (True, False, False)
+    assert type(submitted.at(1.0)) is SubmittedRequest
+    assert (submitted.at(1.0).timeout_ms, question.at(2.0).timeout_ms) == (4_000, 3_000)
+    assert [pending.accepted(name, 1.0) for name in "abc"] == [None, submitted, None]
+    assert [name in pending for name in "abc"] == [True, False, True]
+
+
+def test_a_submitted_request_comes_after_submitted_ones_only():
+    """A request of an ordering key names the one before it if that is answered in the same place."""
+    pending = Pending()
+    pending.add(request("a", key="k"), "token", 0.0)
+    second = pending.add(SubmittedRequest(VERSION, "b", "agent", {}, timeout_ms=5_000, ordering_key="k"), "token", 0.0)
+    third = pending.add(SubmittedRequest(VERSION, "c", "agent", {}, timeout_ms=5_000, ordering_key="k"), "token", 0.0)
+
+    assert (second.at(0.0).after, third.at(0.0).after) == (None, "b")

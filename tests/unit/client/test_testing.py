@@ -9,8 +9,11 @@ from optimizer_client import (
     Cancelled,
     DeadlineExceeded,
     InvalidRequest,
+    NotFoundError,
+    NotReady,
     OptimizerUnavailable,
     Overloaded,
+    Status,
     UnknownModel,
 )
 from optimizer_client.testing import InMemoryOptimizer, InMemorySyncOptimizer
@@ -284,3 +287,64 @@ def test_the_blocking_one_does_not_wait_for_itself():
         future.result(5)
 
     assert "chat_future" in caught[0]
+
+
+async def test_what_is_submitted_is_fetched_later():
+    """Submitted requests run by themselves: fetched too early they are not ready, then their answer or error is."""
+    optimizer = InMemoryOptimizer(answers={"Why?": "Because.", "How?": Overloaded("Later.")}, latency_s=0.3)
+    why, how = await optimizer.submit("Why?"), await optimizer.submit("How?")
+
+    with pytest.raises(NotReady) as early:
+        await optimizer.fetch(why, timeout=0)
+    assert (early.value.status, await optimizer.status(why)) == (Status("running", 0, 0.0),) * 2
+    assert [(await optimizer.fetch(why)).text for _ in range(2)] == ["Because."] * 2
+    with pytest.raises(Overloaded, match="Later"):
+        await optimizer.fetch(how)
+    assert [(await optimizer.status(each)).state for each in (why, how, "other")] == ["answered", "failed", "unknown"]
+    with pytest.raises(NotFoundError):
+        await optimizer.fetch("other")
+
+
+async def test_what_is_submitted_twice_is_one_request():
+    """The same id again is the same request, and the texts to embed can be submitted as well."""
+    optimizer = InMemoryOptimizer()
+    assert {await optimizer.submit("Why?", request_id="mine") for _ in range(3)} == {"mine"}
+    vectors = (await optimizer.fetch(await optimizer.submit_embed(["a", "b"]))).embeddings
+
+    assert (len(optimizer.requests), len(vectors)) == (2, 2)
+
+
+async def test_what_is_submitted_can_be_cancelled():
+    """A submitted request is cancelled as long as it runs, and who fetches it hears so."""
+    optimizer = InMemoryOptimizer(latency_s=60)
+    request_id = await optimizer.submit("Why?")
+
+    assert await optimizer.cancel_submitted(request_id)
+    with pytest.raises(Cancelled):
+        await optimizer.fetch(request_id)
+    assert not await optimizer.cancel_submitted(request_id)
+    assert not await optimizer.cancel_submitted("other")
+
+
+async def test_nothing_is_submitted_or_fetched_when_it_is_away():
+    """Without a connection every one of these raises, as every request does."""
+    optimizer = InMemoryOptimizer()
+    optimizer.reachable = False
+    for asked in (
+        optimizer.submit("Why?"),
+        optimizer.fetch("a"),
+        optimizer.status("a"),
+        optimizer.cancel_submitted("a"),
+    ):
+        with pytest.raises(OptimizerUnavailable):
+            await asked
+
+
+def test_the_blocking_one_fetches_later_too():
+    """The blocking stand-in submits, fetches, tells how it stands and cancels."""
+    with InMemorySyncOptimizer(answers="Because.", latency_s=0.3) as optimizer:
+        first, second = optimizer.submit("Why?"), optimizer.submit("How?")
+        assert optimizer.status(first).state == "running"
+        assert optimizer.cancel_submitted(second)
+        assert optimizer.fetch(first, timeout=5).text == "Because."
+        assert optimizer.fetch(optimizer.submit_embed("a"), timeout=5).text == "Because."
