@@ -7,6 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?=
 ARGS   ?=
+SERVERS ?= /var/tmp/newer-services
 MINUTES ?= 30
 LOCKS  := $(VENV)/.locked
 
@@ -15,7 +16,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := off
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo services programs test test-all test-faults soak model test-model check bench fmt lock clean
+.PHONY: help install demo services programs test test-all test-faults test-newer soak model test-model check bench fmt lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +41,12 @@ test-all: programs ## Run all tests, those that take minutes too.
 
 test-faults: programs ## Run every row of the fault table, minutes long ones too (under 40 minutes).
 	@$(BIN)/python -m pytest -m "not real_model" tests/faults $(ARGS)
+
+# Newer servers than the installed ones, in a folder in which another Debian with them is unpacked; needs root.
+test-newer: export OPTIMIZER_TEST_SERVERS := $(SERVERS)
+test-newer: install ## Run what talks to servers against newer ones: SERVERS=folder (see CONTRIBUTING.md).
+	@$(BIN)/python -m tests.support.newer
+	@$(BIN)/python -m pytest -m "not slow and not real_model" tests/integration tests/acceptance tests/faults $(ARGS)
 
 soak: programs ## Load with random faults for MINUTES=30; then who grew and what leaked.
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)

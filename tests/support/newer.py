@@ -1,6 +1,7 @@
 """Private servers of newer versions, from a folder in which another Debian is unpacked (`OPTIMIZER_TEST_SERVERS`).
 
 They run inside that folder (chroot, so as root) and have their data in it, each instance on ports of its own.
+`python -m tests.support.newer` says which versions these are.
 """
 
 import os
@@ -118,6 +119,26 @@ class NewerRabbitMQ:
         return {name: value.replace(here, inside) for name, value in self.outside.env().items()} | {"PATH": _PATH}
 
 
+def versions() -> str:
+    """Which servers are in the folder.
+
+    :raises ServicesUnavailable: if there are none.
+    """
+    folder = root()
+    if folder is None:
+        raise ServicesUnavailable(f"{VARIABLE} is not set: name a folder with newer servers in it.")
+    found = [_said(folder, f"{_SCRIPTS}/rabbitmqctl", "version"), _said(folder, "/usr/bin/redis-server", "--version")]
+    return f"{folder}: RabbitMQ {found[0]}, {found[1]}"
+
+
+def _said(folder: Path, *command: str) -> str:
+    env = {"PATH": _PATH, "HOME": "/tmp"}
+    done = subprocess.run(
+        ["chroot", folder, *command], env=env, capture_output=True, text=True, check=True, timeout=_CTL_S
+    )
+    return done.stdout.strip()
+
+
 def _inside(newer: Path, folder: Path) -> Path:
     return Path("/") / folder.absolute().relative_to(newer)
 
@@ -128,3 +149,10 @@ def _up(process: ServerProcess, problem, log: Path) -> ServerProcess:
         process.end(1.0)
         raise ServicesUnavailable(f"the server did not come up; see {log}:\n{log.read_text()[-2000:]}")
     return process
+
+
+if __name__ == "__main__":
+    try:
+        print(versions())
+    except (ServicesUnavailable, OSError, subprocess.SubprocessError) as error:
+        raise SystemExit(f"No newer servers to test with: {error}") from error

@@ -1,6 +1,7 @@
 """Find a RabbitMQ and a Redis for the tests, in this order:
 
 OPTIMIZER_TEST_AMQP_URL, OPTIMIZER_TEST_REDIS_URL
+  └► private instances of the newer servers in OPTIMIZER_TEST_SERVERS
   └► containers, where a Docker engine answers
        └► the servers of this machine on their usual ports, in a virtual host and a database of the tests' own
             └► private instances of the installed programs
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from urllib.parse import quote
 
 import pytest
+from tests.support import newer
 from tests.support.servers import PrivateRabbitMQ, PrivateRedis
 
 from optimizer_ops.services.probe import amqp_problem, redis_problem
@@ -33,6 +35,9 @@ def amqp_service() -> Iterator[str]:
     """The URL of a broker to test with."""
     if url := os.environ.get("OPTIMIZER_TEST_AMQP_URL"):
         yield url
+    elif newer.root() is not None:
+        with PrivateRabbitMQ() as server:
+            yield server.url
     elif docker_answers():
         with _container("rabbitmq:4", 5672, "amqp://guest:guest@{}:{}/", amqp_problem) as url:
             yield url
@@ -51,6 +56,9 @@ def redis_service() -> Iterator[str]:
     """The URL of a Redis to test with."""
     if url := os.environ.get("OPTIMIZER_TEST_REDIS_URL"):
         yield url
+    elif newer.root() is not None:
+        with PrivateRedis() as server:
+            yield server.url
     elif docker_answers():
         with _container("redis:8", 6379, "redis://{}:{}/0", redis_problem) as url:
             yield url

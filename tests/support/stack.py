@@ -153,8 +153,12 @@ class Stack:
     def worker(self, backend: str, **environment: str) -> Running:
         return self.launch(f"worker/{backend}", "optimizer_ops", "worker", backend, environment=environment)
 
-    def skewed_worker(self, backend: str, ahead_s: float) -> Running:
-        """A worker whose wall clock goes wrong by so much."""
+    def skewed_coordinator(self, ahead_s: float | str) -> Running:
+        """A coordinator whose wall clock goes wrong by so much; see `tests.support.skewed`."""
+        return self.launch("coordinator", "tests.support.skewed", str(ahead_s), "coordinator")
+
+    def skewed_worker(self, backend: str, ahead_s: float | str) -> Running:
+        """A worker whose wall clock goes wrong by so much; see `tests.support.skewed`."""
         return self.launch(f"worker/{backend}", "tests.support.skewed", str(ahead_s), "worker", backend)
 
     def start(self, coordinators: int = 1, workers: int = 1) -> "Stack":
