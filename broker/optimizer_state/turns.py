@@ -7,8 +7,8 @@ Thin typed shell over `lua/turn_{take,keep,leave}.lua`, where the rules are:
 * The others follow in the order of their arrival, but none before the one that it comes after (`Request.after`). One
   that has not arrived is waited for, for two seconds at most: it may never have been published.
 * What ends without a turn of its own (a hit, a joined call, a cancelled one) leaves, so that nobody waits for it.
-* One that supersedes takes the place of all older ones that wait; of the one that has the turn only its coordinator can
-  tell whether its call has begun (`Flights.withdraw`).
+* One that supersedes takes the place of all older ones of its RabbitMQ user that wait; of the one that has the turn
+  only its coordinator can tell whether its call has begun (`Flights.withdraw`).
 * A Redis that forgot everything is told again: by those who wait, of their places, and by the worker of a running call
   that it has the turn. A call that was published but had not begun may then meet the next one.
 """

@@ -69,7 +69,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     published: a resubmission carries less of it.
 
     Requests of a tenant with the same `ordering_key` run one after another: `after` is the id of its sender's previous
-    one that has no answer yet; with `supersede` it takes the place of all that have not begun.
+    one that has no answer yet; with `supersede` it takes the place of all of its user that have not begun.
     """
 
     v: int

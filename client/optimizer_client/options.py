@@ -25,7 +25,7 @@ class RequestOptions(TypedDict, total=False):
     asking again under the same id is the same request.
 
     Requests of a tenant with the same `ordering_key` run one after another, in order; with `supersede` this one takes
-    the place of all older ones of its key that have not begun: they raise `Cancelled`.
+    the place of all older ones of its key and its RabbitMQ user that have not begun: they raise `Cancelled`.
     """
 
     model: str

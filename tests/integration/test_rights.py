@@ -364,6 +364,18 @@ def test_nobody_cancels_for_others(raw, early):
     assert anna.answer()["ok"]
 
 
+@pytest.mark.usefixtures("slow")
+def test_nobody_supersedes_for_others(raw):
+    """Who knows the ordering key of another user of its tenant waits behind that one's requests, and cancels none."""
+    anna, bert, key = raw("anna"), raw("bert"), uuid.uuid4().hex
+    asked = [anna.send("quality", f"{turn} {key}", ordering_key=key) for turn in ("first", "second")]
+    bert.send("bert", f"instead {key}", ordering_key=key, supersede=True)
+
+    replies = {reply["id"]: reply["ok"] for reply in (anna.answer(), anna.answer())}
+    assert replies == dict.fromkeys(asked, True)
+    assert bert.answer()["ok"]
+
+
 @pytest.mark.parametrize(("user", "agent"), [("bert", "bert"), ("dora", "quality"), ("carl", "quality")])
 def test_nobody_gets_an_answer_by_its_id(raw, line, user, agent):
     """Who knows the id of another user's request does not get its answer, whatever it asks and whomever it may name."""

@@ -209,6 +209,19 @@ async def test_a_newer_one_takes_the_place_of_those_that_wait(line):
     assert [await line.take(name) for name in ("later", "new")] == ["wait", "go"]
 
 
+async def test_nobody_supersedes_for_others(line):
+    """Superseding takes the place of requests of one's own RabbitMQ user only; those of others keep theirs."""
+    await line.take("running", client="anna.1")
+    await line.take("waiting", client="anna.1")
+    await line.take("own", client="bert.1")
+    newer = await line.ask("newer", client="bert.2", supersede=True)
+
+    assert newer.older is None
+    assert [await line.take(name) for name in ("waiting", "own")] == ["wait", "superseded"]
+    await line.leave("running")
+    assert [await line.take(name) for name in ("newer", "waiting")] == ["wait", "go"]
+
+
 async def test_the_superseded_are_those_before_it_in_its_clients_order(line):
     """Older ones that arrive later are superseded then; newer ones that arrived before are not."""
     await line.take("running", client="d")

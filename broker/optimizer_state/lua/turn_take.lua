@@ -5,6 +5,10 @@
 -- ARGV: name, after, deadline, supersede (0/1), fingerprint, waiter, place that it was told before (0: none)
 local name, after, deadline, supersede, fingerprint, waiter, place = unpack(ARGV)
 
+-- A user supersedes requests of its own: the reply queues of a user have all but their last word in common.
+local function owner_of(each) return string.match(each, '\n(.*)%.[^.]*$') end
+local function is_own(other) return owner_of(other) == owner_of(name) end
+
 -- Somebody who waits already, and a server that knows nothing of it: the others and the worker that has the turn are to
 -- have the time to say so.
 if place ~= '0' and redis.call('EXISTS', TURN) == 0 then redis.call('HSET', TURN, 'g', now + LOSS_MS) end
@@ -43,7 +47,7 @@ local function supersede_older()
   local known, older = {[name] = true}, {}
   for _, other in ipairs(redis.call('ZRANGE', LINE, '-inf', '(' .. in_line(name), 'BYSCORE')) do
     if known[other] == nil then is_newer(other, known) end
-    if not known[other] then older[#older + 1] = other end
+    if not known[other] and is_own(other) then older[#older + 1] = other end
   end
   for _, other in ipairs(older) do step_out(other, 's') end
 end
@@ -103,7 +107,7 @@ local mine = in_line(name)
 if not mine then return {'wait', '0', 0} end
 local before = redis.call('ZRANK', LINE, name)
 if not HOLDER then return {'wait', mine, before} end
-if supersede == '1' and tonumber(redis.call('HGET', TURN, 'p')) < tonumber(mine) then
+if supersede == '1' and is_own(HOLDER) and tonumber(redis.call('HGET', TURN, 'p')) < tonumber(mine) then
   local entry = redis.call('HMGET', entry_key(HOLDER), 'f', 'w')
   if entry[1] then return {'wait', mine, before + 1, entry[1], entry[2]} end
 end

@@ -72,7 +72,7 @@ def test_files_of_the_configuration(files, tmp_path):
     other = load(str(file), {"OPTIMIZER_TLS_CA_FILE": files.certfile})
     assert other.amqp_url == with_tls("amqps://h/", TlsFiles(files.certfile))
     file.write_text('[tls]\nca = "ca.pem"\n')
-    with pytest.raises(ConfigError, match=r'tls\.ca is not a known key; known are ca_file'):
+    with pytest.raises(ConfigError, match=r"tls\.ca is not a known key; known are ca_file"):
         load(str(file), {})
 
 
