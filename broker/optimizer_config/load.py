@@ -176,7 +176,7 @@ def _redis_problem(url: str) -> str | None:
     from redis.asyncio.connection import Connection, parse_url  # only who writes options pays for it
 
     try:
-        options = {**parse_url(url)}
+        options: dict[str, Any] = {**parse_url(url)}
         options.pop("connection_class", Connection)(**options)
     except (TypeError, ValueError) as error:
         return str(error).rpartition("() ")[2].rstrip(".")
