@@ -122,7 +122,7 @@ class Waits(msgspec.Struct, frozen=True):
     """How long the processes wait, in seconds.
 
     `drain_s`: for what a process has begun when it is asked to stop; `retry_s`: before each repetition of a call on the
-    last backend of its route; `hold_s`: until a message that waits in a process goes back to its queue, because RabbitMQ
+    last backend of its route; `hold_s`: until a message that waits in a process goes back to its queue, since RabbitMQ
     lets nobody keep one for more than 30 minutes; `self_check_s`: between two messages of a process to itself.
     """
 
