@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from optimizer_service.logs import Logger
+from optimizer_service.logs import Logger, logger
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.session import BrokerUnavailable, NotPermitted, Session, TopologyDiffers
 
@@ -126,7 +126,16 @@ async def first_of(*events: asyncio.Event) -> None:
 
 
 async def every(interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Do something again and again, until cancelled."""
+    """Do something again and again, until cancelled. A fault in it is logged, once for each kind, and does not end it:
+    a worker whose heart stops beating in silence would be taken for dead.
+    """
+    failed = ""
     while True:
-        await work()
+        try:
+            await work()
+            failed = ""
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next time may be better
+            if failed != repr(error):
+                failed = repr(error)
+                logger("background").exception("background work failed", work=getattr(work, "__qualname__", ""))
         await asyncio.sleep(interval_s)

@@ -108,7 +108,7 @@ async def test_one_is_forgotten_and_the_other_is_not(two):
         assert (code, errors) == (0, "")
         tally = json.loads(said)
         assert tally["answers"] >= 1
-        assert tally["dead"] == 1
+        assert tally["dead"] >= 1
         remains = await asyncio.to_thread(kept, two)
         assert "acme-word" not in remains
         assert not any(echo(f"acme-word {which}") in remains for which in ("answered", *range(4)))

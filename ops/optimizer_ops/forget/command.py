@@ -25,6 +25,7 @@ def forget(
     """Remove all that a tenant asked and was answered, everywhere; what waits is cancelled."""
     import msgspec
 
+    from optimizer_ops.dead.letters import Busy
     from optimizer_ops.forget.run import forget as run_forget
     from optimizer_ops.forget.tally import told
     from optimizer_service.lifetime import EXIT_UNAVAILABLE, run
@@ -39,6 +40,9 @@ def forget(
     except (RedisAway, BrokerUnavailable) as error:
         print(f"optimizer: Not everything was removed; run it again when this is mended. {error}", file=sys.stderr)
         raise typer.Exit(EXIT_UNAVAILABLE) from None
+    except Busy as error:
+        print(f"optimizer: The tenant's dead letters were not removed. {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_AGAIN) from None
     print(msgspec.json.encode(tally).decode() if as_json else "\n".join(told(tally)))
     raise typer.Exit(0 if tally.complete else EXIT_AGAIN)
 

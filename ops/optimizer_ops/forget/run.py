@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from aiormq.abc import DeliveredMessage
 
 from optimizer_config.model import Config
+from optimizer_ops.dead.letters import letters
 from optimizer_ops.forget.owners import call_in, tenant_of_message, tenant_of_user, users_of
 from optimizer_ops.forget.queues import take_out
 from optimizer_ops.forget.tally import Tally
@@ -24,8 +25,9 @@ from optimizer_state.flights import Flights
 from optimizer_state.forgotten import Erasure, Forgotten, Found
 from optimizer_state.store import Store
 from optimizer_wire.codec import peek_id
+from optimizer_wire.dead_letters import kept_letter
 from optimizer_wire.errors import Cancelled
-from optimizer_wire.messages import REQUEST_TYPE, VERSION, Priority, Reply, Waiter
+from optimizer_wire.messages import DEAD_TYPE, REQUEST_TYPE, VERSION, Priority, Reply, Waiter
 from optimizer_wire.session import Channel, Session
 from optimizer_wire.topology import Names
 
@@ -39,7 +41,7 @@ _CANCELLED = Cancelled("The tenant of this request was forgotten by an operator.
 
 
 class Forgetting:
-    """One run for one tenant. Every method raises `RedisAway` or `BrokerUnavailable`; the run may be repeated."""
+    """One run for one tenant. Every method raises `RedisAway`, `BrokerUnavailable` or `Busy`; it may be repeated."""
 
     def __init__(self, config: Config, tenant: str, store: Store, session: Session, channel: Channel) -> None:
         self._config = config
@@ -50,6 +52,7 @@ class Forgetting:
         self._flights = Flights(store)
         self._erasure = Erasure(store, tenant, users_of(config, tenant))
         self._outbox = Outbox(channel, self._names, store)
+        self._letters = (self._names.dead, self._names.kept)
         self.tally = Tally(tenant)
 
     async def look(self) -> Tally:
@@ -58,8 +61,8 @@ class Forgetting:
         self._count(await self._erasure.flights(self._store.clock.now_ms(), only_count=True))
         self.tally.dry_run = True
         self.tally.places = await self._erasure.places(only_count=True)
-        self.tally.dead = await self._session.messages(self._names.dead)
-        queues = (self._names.requests, *self._call_queues(), self._names.dead)
+        self.tally.dead = sum([await self._session.messages(queue) for queue in self._letters])
+        queues = (self._names.requests, *self._call_queues(), *self._letters)
         self.tally.waiting = sum([await self._session.messages(queue) for queue in queues])
         return self.tally
 
@@ -69,7 +72,10 @@ class Forgetting:
         await asyncio.sleep(_IN_HAND_S)
         until_ms = await Forgotten(self._store).mark(self._tenant)
         await self._remove(until_ms, time.monotonic() + wait_s)
-        self.tally.dead += await take_out(self._session, self._names.dead, self._is_dead)
+        # Whoever looks through the kept letters meanwhile would hide them.
+        async with letters(self._config.amqp_url, self._names):
+            for queue in self._letters:
+                self.tally.dead += await take_out(self._session, queue, self._is_dead)
         self.tally.places = await self._erasure.places()
         return self.tally
 
@@ -132,8 +138,13 @@ class Forgetting:
         return True
 
     async def _is_dead(self, message: DeliveredMessage) -> bool:
+        """Whether a dead letter is the tenant's, before or after its keeper took it."""
         properties = message.header.properties
-        owner = tenant_of_message(self._config, properties.message_type, properties.user_id, message.body)
+        kind, user = properties.message_type, properties.user_id
+        if kind == DEAD_TYPE:
+            letter = kept_letter(properties, message.body)
+            kind, user = letter.kind or None, letter.user or None
+        owner = tenant_of_message(self._config, kind, user, message.body)
         self.tally.unreadable += owner is None
         return owner == self._tenant
 
@@ -142,6 +153,7 @@ async def forget(config: Config, tenant: str, *, wait_s: float, dry_run: bool) -
     """Remove a tenant everywhere, or (`dry_run`) count what there is.
 
     :raises RedisAway, BrokerUnavailable: if a service is missing; what was removed by then stays removed.
+    :raises Busy: if somebody else looks through the dead letters.
     """
     store = Store(config.redis_url, config.prefix)
     try:

@@ -9,6 +9,7 @@ import pytest
 
 from optimizer_service import lifetime
 from optimizer_service.lifetime import every, first_of, keep_session, run, stop_on_signals
+from optimizer_service.logs import configure_logs
 from optimizer_wire.session import BrokerUnavailable, NotPermitted, TopologyDiffers
 
 
@@ -172,3 +173,23 @@ async def test_a_refusal_is_final(fake, ends):
         await lifetime.keep_session("amqp://x", "t", serve, asyncio.Event(), Log())
     assert fake.opened == 1
     assert (lifetime.exit_code_of(caught.value), lifetime.what_to_do(caught.value)) == (77, str(caught.value))
+
+
+async def test_background_work_goes_on_after_a_fault(capsys):
+    """A fault in what is done again and again is logged once with its traceback, and does not end it."""
+    configure_logs(as_json=True)
+    done = []
+
+    async def work():
+        done.append(1)
+        if len(done) < 4:
+            raise ValueError("this time not")
+
+    task = asyncio.ensure_future(every(0.001, work))
+    while len(done) < 6:
+        await asyncio.sleep(0.001)
+    task.cancel()
+
+    told = capsys.readouterr().err
+    assert told.count("background work failed") == 1
+    assert "ValueError" in told
