@@ -114,11 +114,15 @@ def _judge(lab: Laboratory, deployment: Deployment, report: Report) -> None:
         lab.history, calls, limits=LIMITS, leftovers=leftovers, allowed=(CANCELLED,), service_s=1.0
     )
     report.requests = dict(findings.summary)
-    report.longest_s = max((note.ended - note.asked for note in lab.history.notes if note.resolutions), default=0.0)
     report.broken += [f"{each.rule}: {each.message}" for each in findings.broken[:20]]
+    logs = {f"{each.name} {each.process.pid}": each.text() for each in stack.running}
     if not findings.ok:
-        logs = {f"{each.name} {each.process.pid}": each.text() for each in stack.running}
         report.broken.append(story.report(findings, lab.history, calls, logs, lab.events()))
+    if ended := [note for note in lab.history.notes if note.resolutions]:
+        slowest = max(ended, key=lambda note: note.ended - note.asked)
+        report.longest_s = slowest.ended - slowest.asked
+        told = checker.Broken("slowest", f"took {report.longest_s:.1f} s", slowest)
+        report.slowest = story.story(told, lab.history, calls, logs, lab.events())
     lives = deployment.vitals.lives()
     report.processes = vitals.rows(lives)
     report.broken += vitals.problems(lives)

@@ -21,6 +21,7 @@ class Report:
     redis_keys: dict[str, int] = field(default_factory=dict)
     redis_mib: float = 0.0
     longest_s: float = 0.0
+    slowest: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     def write(self, path: Path) -> None:

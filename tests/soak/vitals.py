@@ -101,6 +101,8 @@ class Vitals:
         for pid, life in self._lives.items():
             try:
                 process = psutil.Process(pid)
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    continue
                 with process.oneshot():
                     times = process.cpu_times()
                     life.samples.append(
