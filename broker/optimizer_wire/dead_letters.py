@@ -11,9 +11,8 @@ from typing import Any
 
 import msgspec
 
-from optimizer_wire.codec import MAX_BODY_BYTES
-from optimizer_wire.messages import CANCEL_TYPE, DEAD_TYPE, REQUEST_TYPE, SUBMIT_TYPE
 from optimizer_wire.frames import Properties
+from optimizer_wire.messages import CANCEL_TYPE, DEAD_TYPE, REQUEST_TYPE, SUBMIT_TYPE
 
 REQUEST_TYPES = frozenset({REQUEST_TYPE, SUBMIT_TYPE, CANCEL_TYPE})
 _PREFIX = "x-optimizer-"
@@ -44,11 +43,6 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     tenant: str = ""
     reason: str = ""
     body: bytes = b""
-
-    @property
-    def readable(self) -> bool:
-        """Whether its body is small enough to be a message of ours."""
-        return len(self.body) <= MAX_BODY_BYTES
 
     def kept(self, keep_ms: int) -> Properties:
         """The properties under which it is kept for so long."""

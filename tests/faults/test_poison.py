@@ -1,6 +1,7 @@
 """Row 13: a request that kills the process which calls for it."""
 
 import asyncio
+import json
 
 import pytest
 from tests.lab.laboratory import Laboratory
@@ -49,6 +50,39 @@ async def test_poison_without_redis(lab: Laboratory, private_redis: PrivateRedis
     (note,) = lab.history.notes
     assert (note.outcome, dead(workers)) == ("internal", 3)
     assert "each time its worker died" in note.message
+
+
+@pytest.mark.slow
+@pytest.mark.fault(13)
+async def test_poison_is_kept_and_may_be_tried_again(lab: Laboratory):
+    """The poison is kept with its reason; sent again to workers that bear it, its answer is there for all who ask."""
+    mortals = await mortal_workers(lab, 3)
+    (client,) = await lab.clients(1)
+    asking = lab.ask(client, POISON, 60)
+    await lab.until(lambda: dead(mortals) == 3, "three deaths", 60)
+    await lab.ready(lab.stack.worker("alpha"))
+    await asking
+
+    (letter,) = json.loads(await command(lab, "list", "--json"))["letters"]
+    assert (letter["why"], letter["kind"]) == ("rejected", "optimizer.call.v1")
+    assert "each time its worker died" in letter["reason"]
+    assert POISON not in await command(lab, "show", letter["id"])
+    before = len(lab.calls())
+    assert "replayed as the call" in await command(lab, "replay", letter["id"])
+    await lab.until(lambda: any(call.status == 200 for call in lab.calls()[before:]), "the answer of the replay")
+
+    lab.ask(client, POISON, 20)
+    await lab.all()
+    assert [note.outcome for note in lab.history.notes] == ["internal", "answered"]
+    assert len(lab.calls()) == before + 1
+    assert json.loads(await command(lab, "list", "--json")) == {"letters": []}
+
+
+async def command(lab: Laboratory, *words: str) -> str:
+    """`optimizer dead …`; returns what it prints."""
+    running = lab.stack.launch("dead", "optimizer_ops", "dead", *words)
+    assert await asyncio.to_thread(running.process.wait, 30) == 0, running.text()
+    return running.text()
 
 
 @pytest.mark.slow

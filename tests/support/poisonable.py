@@ -1,7 +1,7 @@
 """`optimizer` that dies by certain prompts: `python -m tests.support.poisonable WORD worker alpha`.
 
-A call whose parameters hold the word ends the process by kill -9 as soon as its request has reached the backend, as a
-fault in a library below us could. Everything else is the product as it is.
+A call whose parameters hold the word ends the process by kill -9 while its request is written, as a fault in a library
+below us could. Everything else is the product as it is.
 """
 
 import os
