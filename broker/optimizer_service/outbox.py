@@ -10,7 +10,7 @@ from optimizer_wire.codec import encode
 from optimizer_wire.events import Event, cloud_event_headers
 from optimizer_wire.messages import CALL_TYPE, CONTENT_TYPE, EVENT_TYPE, REPLY_TYPE, Call, Reply, Source, Waiter
 from optimizer_wire.session import Channel, properties
-from optimizer_wire.topology import Names
+from optimizer_wire.topology import CALL_EXPIRES_MS, Names
 
 
 class Outbox:
@@ -58,10 +58,18 @@ async def publish_call(channel: Channel, names: Names, call: Call, *, blocked_s:
 
     :raises Unroutable, Refused, Blocked, Unconfirmed: see `Channel.publish_confirmed`.
     """
+    said = properties(
+        CALL_TYPE,
+        call.waiter.id,
+        content_type=CONTENT_TYPE,
+        expiration_ms=CALL_EXPIRES_MS,
+        agent=call.waiter.agent,
+        durable=True,
+    )
     await channel.publish_confirmed(
         names.calls,
         names.call_key(call.route[call.hop].backend, call.waiter.priority),
         encode(call),
-        properties(CALL_TYPE, call.waiter.id, content_type=CONTENT_TYPE, agent=call.waiter.agent, durable=True),
+        said,
         blocked_s=blocked_s,
     )

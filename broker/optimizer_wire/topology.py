@@ -17,6 +17,9 @@ KEPT_MAX_BYTES = 1024**3
 # No limit: 4.x would take 20 for one that is not set, and 3.x does not know -1.
 UNLIMITED = 1_000_000_000
 REPLY_EXPIRES_MS = 10 * 60 * 1000
+# No request lives longer than a day. A call that no worker takes is looked after by the keeper of dead letters then:
+# its own deadline must not end it, because somebody who joined its flight may have more time.
+CALL_EXPIRES_MS = 25 * 3600 * 1000
 EVENTS_BUFFER = 10_000
 
 
