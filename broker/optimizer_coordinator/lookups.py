@@ -102,6 +102,8 @@ class Lookups:
             return _ended((await self._mailboxes.put(lookup.mailbox, [end]))[0])
         if fate.verdict == "running":
             return _standing(lookup, Status("running", 0, 0.0))
+        if fate.verdict == "gated":
+            return _standing(lookup, Status("waiting"))
         return _standing(lookup, await self._waits(submission))
 
     def _end_of(self, submission: Submission, fate: Fate) -> Reply | None:

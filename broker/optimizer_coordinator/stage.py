@@ -114,17 +114,22 @@ class Stage:
 
     def consumed(self) -> Collection[str]:
         """The queue of requests, as long as there is room for more of them."""
-        return (self._requests,) if len(self._inbox) + len(self._pending) < ROOM else ()
+        held = len(self._inbox) + len(self._pending) + len(self._custody)
+        return (self._requests,) if held < ROOM else ()
 
     async def work(self) -> None:
         """Handle batches until cancelled; a lost connection ends it quietly, anything else is a fault to be seen."""
+        loops = [asyncio.ensure_future(loop) for loop in (self._batches(), self._watch())]
         try:
-            await asyncio.gather(self._batches(), self._watch())
+            await asyncio.gather(*loops)
         except BrokerUnavailable:
             self._session.lost.set()
         except Exception:  # noqa: BLE001 - whatever it was, another coordinator must get what this one holds
             self._log.exception("batch failed")
             self._session.lost.set()
+        finally:
+            for loop in loops:
+                loop.cancel()
 
     async def _batches(self) -> None:
         while True:

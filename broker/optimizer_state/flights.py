@@ -140,13 +140,14 @@ def _name(waiter: Waiter) -> str:
     return f"{waiter.id}\t{user}"
 
 
-FateVerdict = Literal["done", "gone", "running", "waiting", "none"]
+FateVerdict = Literal["done", "gone", "running", "waiting", "gated", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """How it stands with a request: its flight is `done` with an answer, its call is `running` or `waiting`, or it is
-    `gone`: it was cancelled, or its deadline passed (`why`). `none`: Redis does not know it.
+    """How it stands with a request: its flight is `done` with an answer, its call is `running`, `waiting` or still
+    `gated` by a quota or its turn, or it is `gone`: it was cancelled, or its deadline passed (`why`). `none`: Redis
+    does not know it.
     """
 
     verdict: FateVerdict

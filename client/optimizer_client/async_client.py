@@ -198,7 +198,8 @@ class AsyncOptimizer:
             async with asyncio.timeout(CONFIRM_S):
                 await self._exchange(submitted(request))
         except TimeoutError as error:
-            raise failures.unconfirmed(request.id, CONFIRM_S) from error
+            # Also its own deadline.
+            raise failures.unconfirmed(request.id, min(CONFIRM_S, request.timeout_ms / 1000)) from error
         return request.id
 
     async def _exchange(self, question: Question) -> messages.Reply:

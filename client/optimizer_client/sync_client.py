@@ -255,9 +255,8 @@ class Optimizer:
             self._refuse_own_thread(future)
             future.result(CONFIRM_S)
         except TimeoutError as error:
-            if isinstance(error, OptimizerError):
-                raise
-            raise failures.unconfirmed(request.id, CONFIRM_S) from error
+            # Also its own deadline.
+            raise failures.unconfirmed(request.id, min(CONFIRM_S, request.timeout_ms / 1000)) from error
         finally:
             future.cancel()
         return request.id

@@ -100,7 +100,7 @@ async def test_every_end_is_kept(serving, client):
     serving.alpha.control(fail=[400])
     failed = await client.submit("what the backend does not like", timeout=20)
     busy = await keep_busy(client)
-    late = await client.submit("late", model="slow", timeout=0.7)
+    late = await client.submit("late", model="slow", timeout=SLOW_S / 2)
 
     assert (await client.fetch(stored, timeout=20)).source == "cache"
     with pytest.raises(UnknownModel):

@@ -48,11 +48,13 @@ async def killed(lab: Laboratory, kind: str, point: str) -> None:
     """One of two processes of a kind kills itself at a point while submitted requests are on their way."""
     lab.simulate("alpha", {"latency": {"base_s": CALL_S}}, limits={"concurrency": 4})
     await lab.start(coordinators=1, workers=1)
+    (client,) = await lab.clients(1)
+    await client.chat("known", timeout=30)
     since = time.monotonic()
     start = lab.stack.coordinator if kind == "coordinator" else lambda **more: lab.stack.worker("alpha", **more)
     victim = start(OPTIMIZER_CRASH_AT=point)
     await lab.ready(victim)
-    questions = ["the same"] * 4 + [f"question {n}" for n in range(6)]
+    questions = ["the same"] * 4 + [f"question {n}" for n in range(6)] + ["known"] * 6
     ids = await submitted(lab, questions)
     fetching = asyncio.ensure_future(all_fetched(lab, ids))
     await lab.kills.own_death(victim, since)

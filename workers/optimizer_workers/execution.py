@@ -88,10 +88,7 @@ class Execution:
         """There is nothing to call: it has been answered, somebody else runs it, nobody waits any more, or it may kill
         this worker.
         """
-        if begun.verdict in {"answered", "hit", "nobody"}:
-            await self._desk.end_turn(job)
-        if begun.verdict == "nobody" and not job.call.attempts + job.attempts:
-            await self._desk.give_quota_back(job)
+        await self._give_back(job, begun)
         match begun.verdict:
             case "busy":
                 self._desk.hold(job, begun.busy_ms)
@@ -103,10 +100,8 @@ class Execution:
             case "poison":
                 await self._condemn(job, begun, fly=fly)
                 return
-            case "answered" | "hit" if begun.answer is not None:
-                source: Source | None = "cache" if begun.verdict == "hit" else None
-                told = await self._desk.tell(job, begun.answer, begun.waiters, source, dead=_is_dead(job, begun))
-                if not told:
+            case "answered" | "hit":
+                if not await self._passed_on(job, begun):
                     return
             case "redispatch":
                 if not await self._redispatched(job, begun.number):
@@ -118,6 +113,20 @@ class Execution:
             await self._desk.reject(job)
         else:
             await self._desk.ack(job)
+
+    async def _give_back(self, job: Job, begun: Begun) -> None:
+        """What a job that has ended need not hold any more."""
+        if begun.verdict in {"answered", "hit", "nobody"}:
+            await self._desk.end_turn(job)
+        if begun.verdict == "nobody" and not job.call.attempts + job.attempts:
+            await self._desk.give_quota_back(job)
+
+    async def _passed_on(self, job: Job, begun: Begun) -> bool:
+        """Tell those who wait for a job that has been answered; False if some could not be told yet."""
+        if begun.answer is None:
+            return True
+        source: Source | None = "cache" if begun.verdict == "hit" else None
+        return await self._desk.tell(job, begun.answer, begun.waiters, source, dead=_is_dead(job, begun))
 
     async def _condemn(self, job: Job, begun: Begun, *, fly: bool) -> None:
         """End a call that has killed too many workers, unless somebody else does."""

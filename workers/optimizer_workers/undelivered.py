@@ -48,11 +48,21 @@ class Undelivered:
         with suppress(RedisAway, BrokerUnavailable):
             if self._ends and self._store.away:
                 await self._store.synchronise_clock()
-            while self._ends:
-                end = self._ends[0]
-                await self._link.outbox.answer(end.answer, end.waiters, end.source)
-                self._ends.popleft()
-                await (self._link.reject(end.job) if end.dead else self._link.ack(end.job))
+            for _ in range(len(self._ends)):
+                await self._deliver_next()
+
+    async def _deliver_next(self) -> None:
+        end = self._ends[0]
+        try:
+            await self._link.outbox.answer(end.answer, end.waiters, end.source)
+        except RedisAway:
+            if self._store.away:
+                raise
+            # It is this one that Redis does not take now: the others must not wait for it.
+            self._ends.rotate(-1)
+            return
+        self._ends.popleft()
+        await (self._link.reject(end.job) if end.dead else self._link.ack(end.job))
 
     async def remind(self, jobs: Iterable[Job]) -> None:
         """Tell a Redis that has just come back of the submitted requests that this worker has: it may have forgotten
