@@ -247,3 +247,48 @@ async def test_closing_leaves_nothing_behind(amqp_url, prefix, fake, channel):
     await until(lambda: fake.cancelled == ["left"])
     with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
         channel.queue_declare(queue, passive=True)
+
+
+async def test_an_older_consumer_gets_no_replies(optimizer, fake, channel):
+    """While RabbitMQ takes an older connection of the client for alive, replies come on the newest one all the same."""
+    await optimizer.chat("before")
+    channel.basic_consume(fake.seen[0].properties.reply_to, lambda *_: None, auto_ack=True)
+
+    replies = await optimizer.chat_many([f"q{number}" for number in range(20)], timeout=SOON_S)
+
+    assert [reply.text for reply in replies] == [f"re: q{number}" for number in range(20)]
+    assert len(fake.seen) == 21
+
+
+async def test_a_connection_on_which_nothing_arrives_any_more_is_replaced(proxied, proxy, fake, monkeypatch):
+    """If RabbitMQ confirms nothing, the client does not wait for heartbeats: it connects again."""
+    monkeypatch.setattr("optimizer_client.confirms.SHORTEST_S", 0.5)
+    await proxied.chat("before")
+    proxy.swallow()
+
+    asked = asyncio.ensure_future(proxied.chat("lost", timeout=4))
+    await until(lambda: not proxied.connected)
+    proxy.heal()
+
+    assert (await asked).text == "re: lost"
+
+
+async def test_a_broker_that_takes_nothing_says_why(private_rabbitmq, prefix):
+    """Under an alarm requests end at their deadline, and the error names it; what waits then is sent after it."""
+    url = private_rabbitmq.url
+    with FakeOptimizer(url, prefix) as fake:
+        async with AsyncOptimizer("agent", url=url, prefix=prefix, connect_timeout=0.2) as optimizer:
+            await optimizer.chat("before", timeout=SOON_S)
+            await asyncio.to_thread(private_rabbitmq.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
+            try:
+                # RabbitMQ tells it to whoever publishes: the first may have been sent before.
+                outcomes = [(await optimizer.chat_many([f"meanwhile {n}"], timeout=1.0))[0] for n in range(2)]
+                late = asyncio.ensure_future(optimizer.chat("late", timeout=30))
+                await asyncio.sleep(0.5)
+            finally:
+                await asyncio.to_thread(private_rabbitmq.ctl, "set_vm_memory_high_watermark", "0.6")
+            assert (await late).text == "re: late"
+        assert len(fake.copies("late")) == 1
+
+    assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded, OptimizerUnavailable]
+    assert all("RabbitMQ takes no requests for now" in str(outcome) for outcome in outcomes)

@@ -465,6 +465,17 @@ def test_a_reply_queue_that_somebody_deleted_is_declared_again(optimizer, fake, 
     assert [seen.request.id for seen in fake.seen] == ["mine"] * 2
 
 
+def test_an_older_consumer_gets_no_replies(optimizer, fake, channel):
+    """While RabbitMQ takes an older connection of the client for alive, replies come on the newest one all the same."""
+    optimizer.chat("before")
+    channel.basic_consume(fake.seen[0].properties.reply_to, lambda *_: None, auto_ack=True)
+
+    futures = [optimizer.chat_future(f"q{number}", timeout=SOON_S) for number in range(20)]
+
+    assert [future.result(SOON_S).text for future in futures] == [f"re: q{number}" for number in range(20)]
+    assert len(fake.seen) == 21
+
+
 # ── a broker in trouble ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
