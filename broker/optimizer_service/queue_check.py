@@ -12,11 +12,24 @@ from contextlib import suppress
 
 from optimizer_service.logs import Logger
 from optimizer_wire.ids import new_id
-from optimizer_wire.session import PING_TYPE, Channel, Session, Unroutable, properties
+from optimizer_wire.session import PING_TYPE, BrokerUnavailable, Channel, Session, Unroutable, properties
 
 SHORTEST_S = 0.5
 LEAST_PINGS = 2
 SETTLE_S = 0.2
+
+
+async def consumers_of(session: Session, queue: str) -> int | None:
+    """How many consumers a queue has; None if RabbitMQ has an alarm: it reads no question then.
+
+    :raises BrokerUnavailable: if the connection is gone, or there is no answer for another reason.
+    """
+    try:
+        return None if session.blocked else await session.consumers(queue)
+    except BrokerUnavailable:
+        if session.blocked and not session.lost.is_set():
+            return None
+        raise
 
 
 class Unanswered:
@@ -80,11 +93,11 @@ class QueueCheck:
             await asyncio.sleep(self._interval_s)
             queues = () if self._session.blocked else tuple(self._consumed())
             for queue in queues:
-                if self._unanswered.suspicious(queue) and self._unanswered.deaf(
-                    queue, await self._session.consumers(queue)
-                ):
-                    self._end(queue, "nothing comes from it though it has messages")
-                    return
+                if self._unanswered.suspicious(queue):
+                    consumers = await consumers_of(self._session, queue)
+                    if consumers is not None and self._unanswered.deaf(queue, consumers):
+                        self._end(queue, "nothing comes from it though it has messages")
+                        return
                 self._ping(queue)
 
     async def settle(self) -> None:

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from optimizer_service.logs import Logger
-from optimizer_service.queue_check import QueueCheck
+from optimizer_service.queue_check import QueueCheck, consumers_of
 from optimizer_wire.ids import new_id
 from optimizer_wire.session import PING_TYPE, BrokerUnavailable, Channel, Session, properties
 from optimizer_wire.topology import Names, self_check_queue
@@ -140,5 +140,5 @@ class SelfCheck:
         return bool(missing)
 
     async def _without_consumer(self) -> set[str]:
-        found = {queue for queue in tuple(self._consumed()) if not await self._session.consumers(queue)}
+        found = {queue for queue in tuple(self._consumed()) if await consumers_of(self._session, queue) == 0}
         return found & set(self._consumed())
