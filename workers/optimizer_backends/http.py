@@ -164,8 +164,17 @@ class BackendClient:
             result.finish_reason = None
         if result.usage is not None and result.usage.raw is not None:
             raw = repr(result.usage.raw)
-            if len(raw) > MAX_RAW_USAGE_CHARS or self._secrets.are_in(raw):
+            if len(raw) > MAX_RAW_USAGE_CHARS or self._secrets.are_in(raw) or not _can_travel(result.usage.raw):
                 result.usage = msgspec.structs.replace(result.usage, raw=None)
+
+
+def _can_travel(value: Any) -> bool:
+    """Whether a reply or an event can carry a value: JSON knows larger numbers."""
+    try:
+        msgspec.msgpack.encode(value)
+    except (OverflowError, RecursionError, ValueError):
+        return False
+    return True
 
 
 def _streamed(body: bytes) -> bytes | BytesIO:
