@@ -5,6 +5,7 @@ import uuid
 
 import msgpack
 import pytest
+from tests.support.mutations import ODD_HEADERS
 from tests.support.tap import USER, Tap, shared_stack
 
 MIB = 1024 * 1024
@@ -183,6 +184,43 @@ def test_prompt_made_to_take_long(tap, text):
 
     assert all(tap.reply().fields["ok"] for _ in range(2))
     assert time.monotonic() - started < 5
+
+
+def test_cancelled_before_it_came(tap):
+    """A cancellation that overtakes its request holds: the request is told so and not called."""
+    message = request()
+    send(tap, message, type="optimizer.cancel.v1")
+    send(tap, message)
+
+    reply = tap.reply().fields
+    assert (reply["id"], reply["error"]["code"]) == (message["id"], "cancelled")
+
+
+def test_replayed_request(tap):
+    """The same request sent again, before its answer and after it, is answered by one call."""
+    message = request(f"again {uuid.uuid4()}", cache={"mode": "off"})
+    send(tap, message)
+    send(tap, message)
+    answers = [tap.reply().fields["result"]]
+    send(tap, message)
+    answers.append(tap.reply().fields["result"])
+    # Whether the second copy met the first one in flight or its answer, is chance.
+    if further := tap.reply(0.3):
+        answers.append(further.fields["result"])
+
+    assert all(answer == answers[0] for answer in answers)
+    finished = [event for event in tap.events() if event.key == "optimizer.call.finished"]
+    assert len([event for event in finished if event.fields["request_id"] == message["id"]]) == 1
+
+
+@pytest.mark.parametrize("headers", ODD_HEADERS, ids=lambda headers: next(iter(headers)))
+def test_odd_headers(tap, headers):
+    """Headers of every type that AMQP knows, in tables and lists, change nothing: the request is answered."""
+    message = request(f"headers {uuid.uuid4()}")
+    send(tap, message, headers=headers, content_type="text/plain", priority=255, message_id="x" * 255)
+
+    reply = tap.reply().fields
+    assert (reply["id"], reply["ok"]) == (message["id"], True)
 
 
 # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
