@@ -380,20 +380,25 @@ class Session:
             await underlay.close(timeout=CLOSE_TIMEOUT_S)
 
     async def _see(self, topology: Topology) -> None:
+        for exchange in topology.exchanges:
+            name = exchange.name
+            await self._see_one(f"exchange {name}", lambda on, name=name: on.exchange_declare(name, passive=True))
+        for queue in topology.queues:
+            name = queue.name
+            await self._see_one(f"queue {name}", lambda on, name=name: on.queue_declare(name, passive=True))
+
+    async def _see_one(self, what: str, look: Callable[[aiormq.Channel], Awaitable[object]]) -> None:
         underlay = await self._open_channel(confirms=False)
-        name = ""
         try:
-            for exchange in topology.exchanges:
-                name = f"exchange {exchange.name}"
-                await _answer(underlay.exchange_declare(exchange.name, passive=True))
-            for queue in topology.queues:
-                name = f"queue {queue.name}"
-                await _answer(underlay.queue_declare(queue.name, passive=True))
+            await _answer(look(underlay))
         except QueueMissing as error:
             raise NotDeclared(
-                f"The {name} does not exist, and the user {self.user} may not declare it: start a coordinator first, "
+                f"The {what} does not exist, and the user {self.user} may not declare it: start a coordinator first, "
                 "whose configuration names the same users and backends."
             ) from error
+        except NotPermitted:
+            # RabbitMQ 4 lets nobody even look who has no right at all to it, and so no use for it.
+            return
         with suppress(TimeoutError, RuntimeError, *_LOST):
             await underlay.close(timeout=CLOSE_TIMEOUT_S)
 

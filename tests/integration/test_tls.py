@@ -1,7 +1,6 @@
 """TLS for RabbitMQ and Redis, with certificates of the test's own: verified, with clear words, and never plain text."""
 
 import asyncio
-import os
 import re
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -49,17 +48,11 @@ def tls(_private_rabbitmq):
     for port, name, hosts in ((ports[0], "right", HOST), (ports[1], "wrong", "DNS:elsewhere.example")):
         signed = authority.sign(name, hosts=hosts)
         options = {"cacertfile": authority.certificate, "certfile": signed.certificate, "keyfile": signed.key}
-        words = [f'{{{key},"{_as_seen(path)}"}}' for key, path in options.items()]
+        words = [f'{{{key},"{newer.as_seen(path)}"}}' for key, path in options.items()]
         words += ["{verify,verify_peer}", "{fail_if_no_peer_cert,true}"]
         server.ctl("eval", f"rabbit_networking:start_ssl_listener({port}, [{','.join(words)}], 1).")
     own = authority.sign("client")
     return Tls(authority, stranger, (own.certificate, own.key), *ports, server.port)
-
-
-def _as_seen(path: str) -> str:
-    """A path as the server sees it, which may run inside a folder."""
-    root = newer.root()
-    return path if root is None else f"/{os.path.relpath(path, root)}"
 
 
 @pytest.fixture
@@ -67,9 +60,9 @@ def secured_redis(private_redis, tls):
     """A Redis that speaks nothing but TLS, and its URL without the files."""
     port, signed = free_port(), tls.authority.sign("redis", hosts=HOST)
     with redis.Redis.from_url(private_redis.url) as control:
-        control.config_set("tls-cert-file", signed.certificate)
-        control.config_set("tls-key-file", signed.key)
-        control.config_set("tls-ca-cert-file", tls.authority.certificate)
+        control.config_set("tls-cert-file", newer.as_seen(signed.certificate))
+        control.config_set("tls-key-file", newer.as_seen(signed.key))
+        control.config_set("tls-ca-cert-file", newer.as_seen(tls.authority.certificate))
         control.config_set("tls-port", port)
     return f"rediss://127.0.0.1:{port}/0"
 

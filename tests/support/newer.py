@@ -47,6 +47,12 @@ def own_folder(kind: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"optimizer-{kind}-", dir=None if newer is None else newer / "tmp"))
 
 
+def as_seen(path: str) -> str:
+    """A path as the servers see it."""
+    folder = os.environ.get(VARIABLE)
+    return path if not folder else f"/{os.path.relpath(path, folder)}"
+
+
 @dataclass(frozen=True, slots=True)
 class NewerRedis:
     """A Redis inside the folder; `outside` is what an installed one would be."""

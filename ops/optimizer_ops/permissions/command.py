@@ -30,8 +30,8 @@ def permissions(
         typer.echo(json.dumps(definitions(rights, vhost), indent=2))
         return
     typer.echo(_explained(settings, vhost))
-    for command in commands(rights, vhost):
-        typer.echo(shlex.join(command))
+    for line in commands(rights, vhost):
+        typer.echo(" && ".join(map(shlex.join, line)))
 
 
 def _explained(config: Config, vhost: str) -> str:
@@ -40,5 +40,6 @@ def _explained(config: Config, vhost: str) -> str:
             f'# Rights of the {len(config.users)} users of "{config.prefix}" on the virtual host {vhost}.',
             "# No passwords: create each user once with rabbitmqctl add_user, which asks for one:",
             *(f"#   rabbitmqctl add_user {shlex.quote(name)}" for name in config.users),
+            "# RabbitMQ 4 takes the rights of observers only once a coordinator has run: run theirs again then.",
         ]
     )

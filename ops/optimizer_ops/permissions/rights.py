@@ -3,7 +3,8 @@
 What RabbitMQ wants for each operation (3.10 to 4.x):
 
 =========================  ============================================================================================
-declare, delete            configure on the queue or exchange; nothing to see that it exists (passive)
+declare, delete            configure on the queue or exchange
+see that it is there       any of the three on it; until 4.x nothing
 declare with dead letters  also read on the queue, write on the exchange of the dead letters
 bind, unbind               write on the queue, read on the exchange; for a topic exchange also the key, as it is written
 publish                    write on the exchange; for a topic exchange also the key. To a queue by its name: on
@@ -24,7 +25,6 @@ from optimizer_wire.topology import Names, backend_topology, shared_topology
 
 # Replies go to queues by their names.
 DEFAULT_EXCHANGE = "amq.default"
-EVERY_EVENT = r"^optimizer\..*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,6 @@ def _coordinator(name: str, _user: User, names: Names, config: Config) -> Rights
         configure=any_of([*exactly(exchanges | queues | {names.kept_lock}), _self_checks(names)]),
         write=any_of(exactly(exchanges | bound | {DEFAULT_EXCHANGE})),
         read=any_of([*exactly(queues | sources), _self_checks(names)]),
-        topics=(TopicRights(names.events, EVERY_EVENT, NOTHING),),
     )
 
 
@@ -86,7 +85,6 @@ def _worker(name: str, user: User, names: Names, _config: Config) -> Rights:
         configure=any_of([_self_checks(names)]),
         write=any_of(exactly([names.calls, names.events, DEFAULT_EXCHANGE])),
         read=any_of([*exactly(queues), _self_checks(names)]),
-        topics=(TopicRights(names.events, EVERY_EVENT, NOTHING),),
     )
 
 
@@ -111,7 +109,7 @@ _RIGHTS = {"agent": _agent, "coordinator": _coordinator, "worker": _worker, "obs
 
 
 def definitions(rights: list[Rights], vhost: str) -> Mapping[str, list[dict[str, str]]]:
-    """The rights as a part of RabbitMQ's definitions, to be imported once the users exist."""
+    """The rights as a part of RabbitMQ's definitions, to be imported once the users and the exchanges exist."""
     return {
         "permissions": [
             {"user": each.user, "vhost": vhost, "configure": each.configure, "write": each.write, "read": each.read}
@@ -125,14 +123,18 @@ def definitions(rights: list[Rights], vhost: str) -> Mapping[str, list[dict[str,
     }
 
 
-def commands(rights: list[Rights], vhost: str) -> list[list[str]]:
-    """The rights as commands, each a list of words. No tags: one of them (`impersonator`) allows to forge users."""
-    made: list[list[str]] = []
+def commands(rights: list[Rights], vhost: str) -> list[list[list[str]]]:
+    """The rights as lines of commands, each a list of words; one that fails ends its line.
+
+    No tags: one of them (`impersonator`) allows to forge users. A user without topic rights may bind with any key, so
+    that these come first.
+    """
+    made: list[list[list[str]]] = []
     for each in rights:
-        made.append(["rabbitmqctl", "set_user_tags", each.user])
-        made.append(["rabbitmqctl", "set_permissions", "-p", vhost, each.user, each.configure, each.write, each.read])
-        made += [
+        topics = [
             ["rabbitmqctl", "set_topic_permissions", "-p", vhost, each.user, topic.exchange, topic.write, topic.read]
             for topic in each.topics
         ]
+        main = ["rabbitmqctl", "set_permissions", "-p", vhost, each.user, each.configure, each.write, each.read]
+        made.append([["rabbitmqctl", "set_user_tags", each.user], *topics, main])
     return made

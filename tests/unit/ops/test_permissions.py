@@ -145,12 +145,19 @@ def test_command(tmp_path):
     assert (refused.exit_code, "no [users]" in refused.stderr) == (78, True)
 
 
+def test_an_observer_gets_no_right_before_its_limits():
+    """What limits an observer to its events comes before its rights, and if it fails the rights are not given."""
+    line = next(line for line in commands(rights_of(CONFIG), "v") if line[0][2] == "board")
+
+    assert [command[1] for command in line] == ["set_user_tags", "set_topic_permissions", "set_permissions"]
+
+
 def test_commands_and_definitions_say_the_same():
     """Both forms hold the same rights, in the virtual host."""
     rights = rights_of(CONFIG)
-    spoken = [command[4:] for command in commands(rights, "v") if command[1] == "set_permissions"]
+    spoken = [command[4:] for line in commands(rights, "v") for command in line if command[1] == "set_permissions"]
     written = definitions(rights, "v")
 
     assert [[row["user"], row["configure"], row["write"], row["read"]] for row in written["permissions"]] == spoken
     assert {row["vhost"] for rows in written.values() for row in rows} == {"v"}
-    assert len(written["topic_permissions"]) == 3
+    assert len(written["topic_permissions"]) == 1
