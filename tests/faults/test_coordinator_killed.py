@@ -26,7 +26,7 @@ async def killed_at(lab: Laboratory, point: str, base_s: float) -> None:
             lab.ask(client, "stored", 60)
             lab.ask(client, f"{client.agent} {i}", 60)
     await lab.kills.own_death(victim, since, extra_calls=0)
-    await asyncio.wait_for(lab.all(), 60)
+    await lab.all(75)
     await lab.verify(service_s=base_s)
 
 
@@ -60,7 +60,7 @@ async def test_the_only_coordinator_killed_in_mid_call(lab: Laboratory):
         lab.ask(client, "later", 60)
     await asyncio.sleep(1.0)
     await lab.ready(lab.stack.coordinator())
-    await asyncio.wait_for(lab.all(), 60)
+    await lab.all(75)
     await lab.verify(service_s=2.0)
 
     assert len(sim.calls()) == 2

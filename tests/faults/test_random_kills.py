@@ -79,7 +79,7 @@ async def test_random_kills(lab: Laboratory):
     loading = asyncio.ensure_future(load(lab, FOR_S))
     count = await lab.kills.at_random(fleet.victims, fleet.replace, FOR_S, EVERY_S)
     await loading
-    await asyncio.wait_for(lab.all(), PATIENCE_S + 10)
+    await lab.all(PATIENCE_S + 10)
     for agent in lab.of("agent"):
         await asyncio.to_thread(agent.process.wait, PATIENCE_S + 10)
     findings = await lab.verify(limits=[FEW], notes=fleet.notes(), service_s=1.0)

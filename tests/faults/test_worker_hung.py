@@ -50,13 +50,14 @@ async def test_hung_worker(lab: Laboratory, fails: bool):
     at = time.monotonic()
     victim.process.send_signal(signal.SIGSTOP)
     try:
-        await asyncio.wait_for(lab.all(), MOVED_S)
+        await lab.all(MOVED_S)
         moved_s = time.monotonic() - at
         told = outcomes(lab)
         await asyncio.sleep(ASLEEP_S - moved_s)
     finally:
         victim.process.send_signal(signal.SIGCONT)
     lab.history.fault("SIGSTOP of the worker that calls", at, extra_calls=1)
+    assert lab.history.count("answered") == len(clients), f"not answered within {MOVED_S:g} s"
     await lab.until(lambda: '"connection lost"' in victim.text(), "the worker's return")
     await lab.until(lambda: victim.text().count('"ready"') == 2, "its readiness")
     lab.ask(clients[0], "the same", 30)

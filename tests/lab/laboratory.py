@@ -87,9 +87,9 @@ class Laboratory:
         """Ask without waiting, and note what becomes of it."""
         return self.book.ask(client, prompt, timeout_s, **options)
 
-    async def all(self) -> None:
-        """Wait until every request has ended."""
-        await self.book.all()
+    async def all(self, timeout_s: float | None = None) -> None:
+        """Wait until every request has ended, or for so long: what is pending then, `verify` reports as lost."""
+        await self.book.all(timeout_s)
 
     async def until(self, condition: Any, what: str, timeout_s: float = 15.0) -> Any:
         """Wait for a condition without keeping the clients from their work."""

@@ -49,9 +49,11 @@ class Notebook:
         else:
             note.answered(reply.text, reply.backend)
 
-    async def all(self) -> None:
-        """Wait until every request has ended."""
-        await asyncio.gather(*self._tasks)
+    async def all(self, timeout_s: float | None = None) -> None:
+        """Wait until every request has ended, or for so long: what is pending then has no end."""
+        if self._tasks:
+            ended, _ = await asyncio.wait(self._tasks, timeout=timeout_s)
+            await asyncio.gather(*ended)
 
     async def drop(self) -> None:
         """Cancel what has not ended."""
