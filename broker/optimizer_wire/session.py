@@ -13,7 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import aiormq
 import aiormq.exceptions
@@ -381,20 +381,21 @@ class Session:
 
     async def _see(self, topology: Topology) -> None:
         for exchange in topology.exchanges:
-            name = exchange.name
-            await self._see_one(f"exchange {name}", lambda on, name=name: on.exchange_declare(name, passive=True))
+            await self._see_one("exchange", exchange.name)
         for queue in topology.queues:
-            name = queue.name
-            await self._see_one(f"queue {name}", lambda on, name=name: on.queue_declare(name, passive=True))
+            await self._see_one("queue", queue.name)
 
-    async def _see_one(self, what: str, look: Callable[[aiormq.Channel], Awaitable[object]]) -> None:
+    async def _see_one(self, kind: Literal["exchange", "queue"], name: str) -> None:
         underlay = await self._open_channel(confirms=False)
         try:
-            await _answer(look(underlay))
+            if kind == "exchange":
+                await _answer(underlay.exchange_declare(name, passive=True))
+            else:
+                await _answer(underlay.queue_declare(name, passive=True))
         except QueueMissing as error:
             raise NotDeclared(
-                f"The {what} does not exist, and the user {self.user} may not declare it: start a coordinator first, "
-                "whose configuration names the same users and backends."
+                f"The {kind} {name} does not exist, and the user {self.user} may not declare it: start a coordinator "
+                "first, whose configuration names the same users and backends."
             ) from error
         except NotPermitted:
             # RabbitMQ 4 lets nobody even look who has no right at all to it, and so no use for it.
