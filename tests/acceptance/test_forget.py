@@ -43,9 +43,9 @@ def url_of(stack, user):
     return stack.amqp_url.replace("guest:guest", f"{user}:{PASSWORD}")
 
 
-def forget(stack, *arguments):
+def forget(stack, *arguments, tenant="acme"):
     """Run the command; returns its exit code, output and errors."""
-    command = [sys.executable, "-m", "optimizer_ops", "forget", "--tenant", "acme", *arguments]
+    command = [sys.executable, "-m", "optimizer_ops", "forget", "--tenant", tenant, *arguments]
     ended = subprocess.run(command, env=stack.environment(), capture_output=True, text=True, timeout=100, check=False)
     return ended.returncode, ended.stdout, ended.stderr
 
@@ -181,3 +181,15 @@ def test_nobody_to_ask(stack):
 
     assert (code, said) == (2, "")
     assert "--yes" in errors
+
+
+def test_a_tenant_that_nobody_knows(stack):
+    """A tenant without a user in the configuration is looked for, with a warning of what cannot be found."""
+    stack.extra = TENANTS
+    stack.configure()
+
+    code, said, errors = forget(stack, "--dry-run", tenant="amce")
+
+    assert code == 0
+    assert "names no user of the tenant amce" in errors
+    assert "Nothing was removed" in said

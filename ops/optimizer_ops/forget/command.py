@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from optimizer_config.model import Config
 from optimizer_ops.configuration import ConfigOption, configuration
 
 app = typer.Typer()
@@ -23,28 +24,41 @@ def forget(
     config: ConfigOption = None,
 ) -> None:
     """Remove all that a tenant asked and was answered, everywhere; what waits is cancelled."""
-    import msgspec
-
-    from optimizer_ops.dead.letters import Busy
-    from optimizer_ops.forget.run import forget as run_forget
-    from optimizer_ops.forget.tally import told
-    from optimizer_service.lifetime import EXIT_UNAVAILABLE, run
-    from optimizer_state.store import RedisAway
-    from optimizer_wire.session import BrokerUnavailable
+    from optimizer_service.lifetime import run
 
     settings = configuration(config)
     if not (dry_run or yes):
         _ask(tenant)
+    raise typer.Exit(run(_forget(settings, tenant, wait_s=wait, dry_run=dry_run, as_json=as_json)))
+
+
+async def _forget(config: Config, tenant: str, *, wait_s: float, dry_run: bool, as_json: bool) -> int:
+    """Do it and say what was done; returns the exit code."""
+    import msgspec
+
+    from optimizer_ops.dead.letters import Busy
+    from optimizer_ops.forget.owners import users_of
+    from optimizer_ops.forget.run import forget as run_forget
+    from optimizer_ops.forget.tally import told
+    from optimizer_service.lifetime import EXIT_UNAVAILABLE
+    from optimizer_state.store import RedisAway
+    from optimizer_wire.session import BrokerUnavailable
+
+    if (config.users or config.tenants) and not users_of(config, tenant):
+        said = (
+            f"the configuration names no user of the tenant {tenant}: its requests in the queues cannot be told apart"
+        )
+        print(f"optimizer: warning: {said}.", file=sys.stderr)
     try:
-        tally = run(run_forget(settings, tenant, wait_s=wait, dry_run=dry_run))
+        tally = await run_forget(config, tenant, wait_s=wait_s, dry_run=dry_run)
     except (RedisAway, BrokerUnavailable) as error:
         print(f"optimizer: Not everything was removed; run it again when this is mended. {error}", file=sys.stderr)
-        raise typer.Exit(EXIT_UNAVAILABLE) from None
+        return EXIT_UNAVAILABLE
     except Busy as error:
         print(f"optimizer: The tenant's dead letters were not removed. {error}", file=sys.stderr)
-        raise typer.Exit(EXIT_AGAIN) from None
+        return EXIT_AGAIN
     print(msgspec.json.encode(tally).decode() if as_json else "\n".join(told(tally)))
-    raise typer.Exit(0 if tally.complete else EXIT_AGAIN)
+    return 0 if tally.complete else EXIT_AGAIN
 
 
 def _ask(tenant: str) -> None:
