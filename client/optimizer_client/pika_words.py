@@ -15,7 +15,9 @@ def words(error: BaseException, *, encrypted: bool = False) -> str:
         case pika.exceptions.ProbableAccessDeniedError():
             return "the user may not use this virtual host, or it does not exist."
         case pika.exceptions.IncompatibleProtocolError():
-            return "what listens there does not speak AMQP 0-9-1."
+            # pika takes a connection that breaks before the first frame for one that speaks something else.
+            broke = "StreamLostError" in str(error)
+            return "the connection broke at once." if broke else "what listens there does not speak AMQP 0-9-1."
     inner = getattr(error, "exceptions", None) or [getattr(error, "exception", None) or next(iter(error.args), None)]
     if isinstance(inner[-1], BaseException):
         return words(inner[-1], encrypted=encrypted)

@@ -292,3 +292,22 @@ async def test_a_broker_that_takes_nothing_says_why(private_rabbitmq, prefix):
 
     assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded, OptimizerUnavailable]
     assert all("RabbitMQ takes no requests for now" in str(outcome) for outcome in outcomes)
+
+
+async def test_a_broker_that_goes_away_is_said_in_time_and_comes_back(amqp_url, prefix, fake, proxy):
+    """While RabbitMQ is away requests fail after `connect_timeout`, and when it is back they are answered."""
+    url = proxy.url_of(amqp_url)
+    async with AsyncOptimizer("agent", url=url, prefix=prefix, timeout=SOON_S, connect_timeout=0.5) as optimizer:
+        await optimizer.chat("before")
+        proxy.refuse()
+        proxy.reset()
+        await until(lambda: not optimizer.connected)
+
+        started = time.monotonic()
+        outcomes = await optimizer.chat_many(["a", "b"])
+        assert 0.4 < time.monotonic() - started < 3
+        proxy.heal()
+        await until(lambda: optimizer.connected)
+
+        assert [type(outcome) for outcome in outcomes] == [OptimizerUnavailable] * 2
+        assert (await optimizer.chat("after")).text == "re: after"

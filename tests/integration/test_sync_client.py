@@ -476,6 +476,25 @@ def test_an_older_consumer_gets_no_replies(optimizer, fake, channel):
     assert len(fake.seen) == 21
 
 
+def test_a_broker_that_goes_away_is_said_in_time_and_comes_back(amqp_url, prefix, fake, proxy):
+    """While RabbitMQ is away requests fail after `connect_timeout`, and when it is back they are answered."""
+    url = proxy.url_of(amqp_url)
+    with Optimizer("agent", url=url, prefix=prefix, timeout=SOON_S, connect_timeout=0.5) as optimizer:
+        optimizer.chat("before")
+        proxy.refuse()
+        proxy.reset()
+        until(lambda: not optimizer.connected)
+
+        started = time.monotonic()
+        with pytest.raises(OptimizerUnavailable, match=r"lost|broke|refused|reset"):
+            optimizer.chat("meanwhile")
+        assert 0.4 < time.monotonic() - started < 3
+        proxy.heal()
+        until(lambda: optimizer.connected)
+
+        assert optimizer.chat("after").text == "re: after"
+
+
 # ── a broker in trouble ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
