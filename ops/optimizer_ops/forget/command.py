@@ -46,7 +46,7 @@ async def _forget(config: Config, tenant: str, *, wait_s: float, dry_run: bool, 
 
     if (config.users or config.tenants) and not users_of(config, tenant):
         said = (
-            f"the configuration names no user of the tenant {tenant}: its requests in the queues cannot be told apart"
+            f"the configuration names no user of the tenant {tenant}: its requests in queues cannot be told apart"
         )
         print(f"optimizer: warning: {said}.", file=sys.stderr)
     try:
