@@ -326,6 +326,7 @@ class Stage:
 
         Not by requeueing, but for a full queue: that counts towards the delivery limit, as if it had harmed somebody.
         """
+        REQUESTS.labels("sent_back").inc()
         try:
             sent = await self._sending_back.send(message, waiter)
         except Unconfirmed:

@@ -136,6 +136,8 @@ def test_the_whole_file(written, tmp_path):
         acme = ["user1", "user2"]
         [waits]
         drain_s = 2.5
+        hold_s = 60
+        self_check_s = 1.5
         retry_s = [0.1, 0]
         """
     )
@@ -148,6 +150,7 @@ def test_the_whole_file(written, tmp_path):
     assert config.models == {"fast": ("groq/llama-3.1-8b-instant", "cerebras")}
     assert config.tenants == {"user1": "acme", "user2": "acme"}
     assert (config.waits.drain_s, config.waits.retry_s) == (2.5, (0.1, 0.0))
+    assert (config.waits.hold_s, config.waits.self_check_s) == (60.0, 1.5)
     assert config.prices_file == str(tmp_path / "prices.toml")
     expected = [60, 5, 0, 0, 600, 60]
     assert [config.cache.ttl_for(t) for t in ("code", "long", "general", None, "reasoning", "creative")] == expected
@@ -234,6 +237,7 @@ OF_A_BACKEND = {
     "models = []": "models must be a list of text with at least one entry, got an empty list.",
     "models = ['a', 'a']": 'models names "a" twice.',
     "models = ['a', 1]": "models must hold only text, got 1.",
+    "timeout_s = 601": "timeout_s must be at most 600 seconds",
     "timeout_s = inf": "timeout_s must be a number of seconds of at least 0.1, got inf.",
     'headers = { x = "a\\nb" }': "headers.x must be a header name with text of one line.",
     "headers = { 'a b' = 'c' }": 'headers."a b" must be a header name with text of one line.',
@@ -272,6 +276,8 @@ OF_THE_REST = {
     "[cache]\nttl_s = { code = 1e9 }": "cache.ttl_s.code must be at most 31622400 seconds",
     "[waits]\nretry_s = 1": "waits.retry_s must be a list of seconds, for example [1, 2, 4].",
     "[waits]\nretry_s = ['1']": 'waits.retry_s must be a number of seconds of at least 0, got "1".',
+    "[waits]\nhold_s = 1000": "waits.hold_s must be at most 900 seconds, got 1000.",
+    "[waits]\nself_check_s = 0": "waits.self_check_s must be a number of seconds of at least 0.1, got 0.",
     "[waits]\nservices_s = 1": "waits.services_s is not a known key",
     "[breaker]\nwithin_s = -1": "breaker.within_s must be a number of seconds of at least 0.1, got -1.",
     "[retries]\nshare = 2": "retries.share must be a share from 0 to 1, for example 0.2, got 2.",
