@@ -16,7 +16,7 @@ async def test_killed_client(lab: Laboratory):
     (neighbour,) = await lab.clients(1)
     prompts = ["both ask", *(f"its own {i}" for i in range(3))]
     notes = lab.stack.folder / "notes.jsonl"
-    agent = lab.stack.launch("agent/doomed", "tests.lab.agent", "doomed", str(notes), "60", *prompts)
+    agent = lab.stack.launch("agent/doomed", "tests.lab.agent_process", "doomed", str(notes), "60", *prompts)
     await lab.ready(agent)
     await lab.until(sim.calls, "the first call")
     lab.ask(neighbour, "both ask", 60)

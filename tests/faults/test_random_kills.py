@@ -42,7 +42,9 @@ class Fleet:
             f"{name} {i}" for i in range(10)
         ]
         notes = str(self.lab.stack.folder / f"{name}.notes")
-        return self.lab.stack.launch(f"agent/{name}", "tests.lab.agent", name, notes, f"{PATIENCE_S:g}", *prompts)
+        return self.lab.stack.launch(
+            f"agent/{name}", "tests.lab.agent_process", name, notes, f"{PATIENCE_S:g}", *prompts
+        )
 
     def notes(self) -> list[Note]:
         """What the agents noted."""

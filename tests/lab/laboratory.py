@@ -144,9 +144,11 @@ class Laboratory:
         end = time.monotonic() + EMPTY_S
         while (self._surplus(dead_letters) or self._held()) and time.monotonic() < end:
             time.sleep(0.1)
-        for running in self.stack.running:
-            if running.name.startswith(("coordinator", "worker")):
-                running.stop()
+        ours = [*self.of("coordinator"), *self.of("worker")]
+        for running in ours:
+            running.process.terminate()
+        for running in ours:
+            running.stop()
         # A broker makes what was unacked ready again soon after its connection has gone.
         time.sleep(0.2)
         return self._surplus(dead_letters)

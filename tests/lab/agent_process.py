@@ -1,4 +1,4 @@
-"""An agent in a process of its own, to be killed: `python -m tests.lab.agent NAME NOTES TIMEOUT_S PROMPT…`.
+"""An agent in a process of its own, to be killed: `python -m tests.lab.agent_process NAME NOTES TIMEOUT_S PROMPT…`.
 
 It asks all prompts at once, notes in a file what becomes of each, and says `{"event": "ready"}` when it has asked.
 """
