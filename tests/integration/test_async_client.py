@@ -273,6 +273,7 @@ async def test_a_connection_on_which_nothing_arrives_any_more_is_replaced(proxie
     assert (await asked).text == "re: lost"
 
 
+@pytest.mark.slow
 async def test_a_broker_that_takes_nothing_says_why(private_rabbitmq, prefix):
     """Under an alarm requests end at their deadline, and the error names it; what waits then is sent after it."""
     url = private_rabbitmq.url
