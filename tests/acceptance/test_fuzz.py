@@ -14,10 +14,10 @@ import pytest
 from tests.support.fleet import echo
 from tests.support.mutations import Mutator, Recorded
 from tests.support.stack import wait_until
-from tests.support.tap import Tap, shared_stack
+from tests.support.tap import USER, Tap, shared_stack
 
 from optimizer_client import AsyncOptimizer, Optimizer
-from optimizer_wire.messages import Priority
+from optimizer_wire.messages import FETCH_TYPE, SUBMIT_TYPE, Priority
 
 GROWTH_BYTES = 48 * 1024 * 1024
 RECORDED_PROPERTIES = ("type", "content_type", "reply_to", "correlation_id", "message_id", "app_id", "headers")
@@ -68,7 +68,9 @@ class Wire:
 
     def send(self, way: tuple[str, str], message: Recorded) -> None:
         """Publish a message, whatever it is; a reply address of a request stays one that its sender may name."""
-        self._channel.basic_publish(*way, message.body, pika.BasicProperties(**message.properties))
+        # Without their user these would get no further than that.
+        known = {"user_id": USER} if message.properties.get("type") in {SUBMIT_TYPE, FETCH_TYPE} else {}
+        self._channel.basic_publish(*way, message.body, pika.BasicProperties(**message.properties | known))
 
     def left(self, queue: str) -> int:
         """How many messages are ready in a queue."""
@@ -125,6 +127,8 @@ class Asking:
             while not self._ends.is_set():
                 prompt = f"async {uuid.uuid4()}"
                 try:
+                    request_id = await client.submit(prompt, timeout=30)
+                    self._judge(prompt, await client.fetch(request_id, timeout=30))
                     self._judge(prompt, await client.chat(prompt, timeout=30))
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is what the test is about
                     self.wrong.append((prompt, repr(error)))
