@@ -40,6 +40,8 @@ async def back_within(lab: Laboratory, name: str, timeout_s: float) -> float:
 @pytest.mark.fault(21)
 async def test_queues_deleted_and_declared_again(lab: Laboratory):
     """Queues deleted under coordinators and workers: consumed again within 5 s; what is in flight ends, once called."""
+    # Queues are pinged every half second.
+    lab.stack.extra = "[waits]\nself_check_s = 5\n"
     sim = lab.simulate("alpha", {"latency": {"base_s": 1.5}})
     await lab.start()
     (client,) = await lab.clients(1)

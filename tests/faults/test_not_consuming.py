@@ -13,7 +13,8 @@ WAITS = "[waits]\nself_check_s = 0.5\ndrain_s = 10\n"
 
 
 @pytest.mark.fault(22)
-@pytest.mark.parametrize("kind", ["worker", pytest.param("coordinator", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["worker", "coordinator"])
 async def test_deliveries_vanish(lab: Laboratory, kind: str):
     """A process that gets nothing any more leaves with 70 and says why; another one does what it had not got."""
     lab.stack.extra = WAITS
