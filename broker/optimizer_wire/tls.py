@@ -52,7 +52,7 @@ def with_tls(url: str, files: TlsFiles) -> str:
     if parts.scheme not in ENCRYPTED:
         return url
     query = dict(parse_qsl(parts.query))
-    own = TlsFiles(*(query.pop(name, None) or query.pop(redis, None) for name, redis in _REDIS_NAMES.items()))
+    own = _taken_from(query)
     chosen = own.over(files)
     if bool(chosen.certfile) != bool(chosen.keyfile):
         raise ValueError("A client certificate needs both, its file and that of its key (certfile and keyfile)")
@@ -61,6 +61,19 @@ def with_tls(url: str, files: TlsFiles) -> str:
             _check(path)
             query[redis if parts.scheme == "rediss" else name] = path
     return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def tls_context(url: str) -> ssl.SSLContext:
+    """What a connection to this URL verifies the server with, and shows of itself."""
+    files = _taken_from(dict(parse_qsl(urlsplit(url).query)))
+    context = ssl.create_default_context(cafile=files.cafile)
+    if files.certfile:
+        context.load_cert_chain(files.certfile, files.keyfile)
+    return context
+
+
+def _taken_from(query: dict[str, str]) -> TlsFiles:
+    return TlsFiles(*(query.pop(name, None) or query.pop(redis, None) for name, redis in _REDIS_NAMES.items()))
 
 
 def _check(path: str) -> None:

@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 
 from optimizer_client import AsyncOptimizer, Optimizer, OptimizerUnavailable
 from optimizer_ops.cli import app
+from optimizer_ops.services.probe import amqp_problem, redis_problem
 from optimizer_ops.services.processes import free_port
+from optimizer_ops.services.urls import ServiceUrls
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.session import BrokerUnavailable, Session
 
@@ -121,6 +123,20 @@ async def test_redis_trouble_is_told(tls, secured_redis):
         with pytest.raises(RedisAway, match=re.escape(words)):
             await store.command("PING")
         await store.close()
+
+
+def test_probes_know_tls(tls, secured_redis):
+    """What looks whether the servers are there trusts them by the same files, and says what is wrong with them."""
+    files = {"OPTIMIZER_TLS_CA_FILE": tls.authority.certificate}
+    files |= {"OPTIMIZER_TLS_CERT_FILE": tls.client[0], "OPTIMIZER_TLS_KEY_FILE": tls.client[1]}
+    named = {"OPTIMIZER_AMQP_URL": tls.url().partition("?")[0], "OPTIMIZER_REDIS_URL": secured_redis}
+
+    urls = ServiceUrls.from_environ(named | files)
+    assert (amqp_problem(urls.amqp_url), redis_problem(urls.redis_url)) == (None, None)
+    files["OPTIMIZER_TLS_CA_FILE"] = tls.stranger.certificate
+    urls = ServiceUrls.from_environ(named | files)
+    for problem in (amqp_problem(urls.amqp_url), redis_problem(urls.redis_url)):
+        assert problem.startswith("its certificate is not trusted (")
 
 
 @pytest.mark.slow

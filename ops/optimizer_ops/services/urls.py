@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from optimizer_wire.tls import TlsFiles, with_tls
 from optimizer_wire.urls import masked_url
 
 AMQP_VARIABLE = "OPTIMIZER_AMQP_URL"
@@ -27,11 +28,18 @@ class ServiceUrls:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "ServiceUrls":
-        """What the environment asks for, else the usual ports on this machine."""
-        return cls(
-            amqp_url=environ.get(AMQP_VARIABLE) or DEFAULT_AMQP_URL,
-            redis_url=environ.get(REDIS_VARIABLE) or DEFAULT_REDIS_URL,
-        )
+        """What the environment asks for, else the usual ports on this machine.
+
+        :raises ServicesUnavailable: if it names a file for TLS that cannot be read.
+        """
+        files = TlsFiles.from_environment(environ)
+        try:
+            return cls(
+                amqp_url=with_tls(environ.get(AMQP_VARIABLE) or DEFAULT_AMQP_URL, files),
+                redis_url=with_tls(environ.get(REDIS_VARIABLE) or DEFAULT_REDIS_URL, files),
+            )
+        except ValueError as error:
+            raise ServicesUnavailable(f"{error}.") from None
 
 
 @dataclass(frozen=True, slots=True)
