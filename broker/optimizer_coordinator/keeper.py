@@ -80,6 +80,7 @@ class Keeper:
             await shift.tell_missing(self._missing)
             self._missing = None
         tag = await channel.consume(self._names.dead, shift.deliver, prefetch=PREFETCH, on_cancel=shift.cancelled)
+        self._log.info("keeping", queue=self._names.dead)
         probing = asyncio.ensure_future(shift.probe_for_ever())
         try:
             await first_of(self.stop, session.lost)
