@@ -10,14 +10,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from optimizer_state.starts import MOST_STARTS
 from optimizer_state.store import Step, Store
 from optimizer_wire.messages import NO_RESULT, Call, ErrorInfo, Task, Usage, Waiter
 
 LEASE_MS = 15_000
 RENEW_S = 5.0
 KEEP_MS = 15 * 60 * 1000
-# A call that has killed its worker so often is not started again; the last start is made with nothing beside it.
-MOST_STARTS = 3
 SWEEP_GRACE_MS = 60_000
 
 

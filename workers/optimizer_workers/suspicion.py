@@ -8,7 +8,7 @@ copy, whose count begins anew. What is then delivered in vain once more was alon
 
 from typing import Literal
 
-from optimizer_state.flights import MOST_STARTS
+from optimizer_state.starts import MOST_STARTS
 from optimizer_workers.job import Job
 
 
