@@ -149,7 +149,7 @@ async def test_deleted_without_a_word(lab: Laboratory, proxy: TcpProxy, kind: st
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_client_that_is_gone_for_good(lab: Laboratory, tmp_path: Path, kind: str):
     """A client is killed with 300 requests on their way, and its reply queue deleted: all are called once, their
-    results kept for who asks under the same id or the same question, and no process crashes or grows."""
+    results kept for the same agent under the same ids or questions, and no process crashes or grows."""
     lab.simulate("alpha", {"latency": {"base_s": 0.5}}, limits={"concurrency": 50})
     await lab.start()
     copies = await Copies(lab).watch(lab.pool)
@@ -165,7 +165,7 @@ async def test_a_client_that_is_gone_for_good(lab: Laboratory, tmp_path: Path, k
     await ended(lab)
     events = lab.events()
 
-    heir = await agent(lab, kind, lab.amqp_url)
+    heir = await agent(lab, kind, lab.amqp_url, name="doomed")
     for i in range(300):
         lab.ask(heir, f"question {i}", 20, request_id=f"id-{i}", **({"cache": "off"} if i % 2 else {}))
     await asyncio.wait_for(lab.all(), 20)
