@@ -31,8 +31,7 @@ def configure_logs(level: str = "info", *, as_json: bool | None = None) -> None:
     )
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
     # The AMQP library warns about each lost connection; our own line says it with what we do about it.
-    for noisy in ("aiormq", "aio_pika"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 def _level(name: str) -> int:

@@ -1,6 +1,6 @@
 """The client of the optimizer: `AsyncOptimizer`, `Optimizer` (the same without await), `optimized_api_call`.
 
-The AMQP libraries are imported with the client that needs them: aio-pika for `AsyncOptimizer`, pika for the others.
+The AMQP libraries are imported with the client that needs them: aiormq for `AsyncOptimizer`, pika for the others.
 """
 
 from importlib import import_module

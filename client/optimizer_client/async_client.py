@@ -1,4 +1,4 @@
-"""`AsyncOptimizer`: the client for asyncio, on aio-pika.
+"""`AsyncOptimizer`: the client for asyncio, on aiormq.
 
 One connection carries any number of requests. A task in the background keeps it (`io_task.py`).
 """

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from aio_pika.connection import make_url
+from yarl import URL
 
 from optimizer_client import AsyncOptimizer, OptimizerError
 from optimizer_ops.demo.load import Ask
@@ -28,7 +28,7 @@ class Fleet:
             for name in names
         ]
         self._names = Names(prefix)
-        self._user = make_url(url).user or "guest"
+        self._user = URL(url).user or "guest"
         self._score = score
         self._asking: set[asyncio.Task[None]] = set()
 

@@ -51,7 +51,7 @@ def test_the_client_needs_nothing_of_the_server(statement):
 )
 def test_each_client_loads_its_own_amqp_library(statement, loaded):
     """An AMQP library is imported with the client that needs it, not before."""
-    assert loaded == modules_after(statement) & {"pika", "aiormq"}
+    assert loaded == modules_after(statement) & {"pika", "aiormq", "aio_pika"}
 
 
 def test_what_is_exported_exists():
