@@ -14,9 +14,10 @@ from aiormq.abc import DeliveredMessage
 from optimizer_coordinator.speaker import Speaker
 from optimizer_state.mailboxes import Mailboxes, Submission
 from optimizer_state.store import RedisAway, Store
+from optimizer_wire.channel import Channel
+from optimizer_wire.deliveries import delivery_of
 from optimizer_wire.errors import DeadlineExceeded
 from optimizer_wire.messages import Waiter
-from optimizer_wire.session import Channel, delivery_of
 
 LOOK_S = 1.0
 # As a waiting client does: after so long it asks again, then after twice as long.

@@ -11,9 +11,11 @@ from optimizer_service.crash_points import crash_point
 from optimizer_service.outbox import publish_call
 from optimizer_state.flights import Answer, Flights
 from optimizer_state.store import RedisAway
+from optimizer_wire.broker_errors import Blocked, Refused, Unconfirmed, Unroutable
+from optimizer_wire.channel import Channel
 from optimizer_wire.errors import BackendUnavailable, DeadlineExceeded, OptimizerError, Overloaded
 from optimizer_wire.messages import Call, Hop, Waiter
-from optimizer_wire.session import Blocked, Channel, Refused, Session, Unconfirmed, Unroutable
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, backend_topology
 
 Dispatched = Literal["published", "ended", "lost"]

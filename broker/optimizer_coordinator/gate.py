@@ -23,8 +23,8 @@ from optimizer_coordinator.metrics import GATE_WAITING
 from optimizer_coordinator.speaker import Speaker
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Store
+from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.errors import OptimizerError, Overloaded
-from optimizer_wire.session import BrokerUnavailable
 
 MOST_WAITING = 1_000
 LOOK_S = 0.05

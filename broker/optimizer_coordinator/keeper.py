@@ -25,19 +25,14 @@ from optimizer_service.logs import Logger
 from optimizer_service.outbox import Outbox
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire import events
+from optimizer_wire.broker_errors import BrokerUnavailable, Refused, Unconfirmed, Unroutable
+from optimizer_wire.channel import Channel
 from optimizer_wire.dead_letters import DeadLetter, died
+from optimizer_wire.deliveries import delivery_of
+from optimizer_wire.frames import Properties
 from optimizer_wire.ids import new_id
 from optimizer_wire.messages import CONTENT_TYPE, PROBE_TYPE
-from optimizer_wire.session import (
-    BrokerUnavailable,
-    Channel,
-    Refused,
-    Session,
-    Unconfirmed,
-    Unroutable,
-    delivery_of,
-    properties,
-)
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, shared_topology
 
 PREFETCH = 32
@@ -225,7 +220,7 @@ class _Shift:
         return False
 
     async def _probe(self) -> None:
-        probe = properties(PROBE_TYPE, new_id(), content_type=CONTENT_TYPE, expiration_ms=_PROBE_LIVES_MS)
+        probe = Properties(PROBE_TYPE, new_id(), content_type=CONTENT_TYPE, expiration_ms=_PROBE_LIVES_MS)
         await self._confirmed.publish_confirmed(self._names.dead, self._names.dead, b"", probe)
 
     async def tell_missing(self, what: str) -> None:

@@ -32,9 +32,7 @@ class _Outcome:
 class Look:
     """Looks at the lines of one gate."""
 
-    def __init__(
-        self, lines: Lines, store: Store, flights: Flights, speaker: Speaker, hold_s: float = HOLD_S
-    ) -> None:
+    def __init__(self, lines: Lines, store: Store, flights: Flights, speaker: Speaker, hold_s: float = HOLD_S) -> None:
         self._lines = lines
         self._hold_ms = round(hold_s * 1000)
         self._store = store

@@ -24,8 +24,8 @@ from optimizer_service.logs import logger, tell_redis
 from optimizer_service.self_check import NotConsuming
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Store
+from optimizer_wire.broker_errors import NotPermitted, TopologyDiffers
 from optimizer_wire.ids import new_id
-from optimizer_wire.session import NotPermitted, TopologyDiffers
 
 SWEEP_S = 60.0
 

@@ -9,8 +9,10 @@ from typing import Any
 from aiormq.abc import DeliveredMessage
 
 from optimizer_state.clock import FleetClock
+from optimizer_wire.broker_errors import Refused, Unroutable
+from optimizer_wire.channel import Channel
+from optimizer_wire.frames import Properties
 from optimizer_wire.messages import CONTENT_TYPE, Waiter
-from optimizer_wire.session import Channel, Refused, Unroutable, properties
 from optimizer_wire.topology import Names
 
 SENDER, RECEIVED = "x-optimizer-sender", "x-optimizer-received-ms"
@@ -34,7 +36,7 @@ class SendingBack:
         known = message.header.properties
         sender, _ = origin_of(known, self._user)
         headers = {RECEIVED: str(waiter.since_ms)} | ({SENDER: sender} if sender else {})
-        written = properties(
+        written = Properties(
             known.message_type or "",
             known.message_id or waiter.id,
             content_type=known.content_type or CONTENT_TYPE,

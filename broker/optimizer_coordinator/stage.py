@@ -39,9 +39,12 @@ from optimizer_state.flights import Admitted, Flights, Gone, Hit, Join, Known, L
 from optimizer_state.mailboxes import Mailboxes
 from optimizer_state.store import RedisAway, Store
 from optimizer_state.turns import Turns
+from optimizer_wire.broker_errors import BrokerUnavailable, Unconfirmed
+from optimizer_wire.channel import Channel
+from optimizer_wire.deliveries import delivery_of
 from optimizer_wire.errors import Cancelled, DeadlineExceeded, IdempotencyConflict, OptimizerError
 from optimizer_wire.messages import FETCH_TYPE, Waiter
-from optimizer_wire.session import BrokerUnavailable, Channel, Session, Unconfirmed, delivery_of
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names
 
 BATCH_MAX = 256

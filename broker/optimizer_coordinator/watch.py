@@ -9,7 +9,7 @@ from optimizer_coordinator.speaker import Speaker
 from optimizer_service.logs import Logger
 from optimizer_state.quotas import Quotas
 from optimizer_state.store import RedisAway, Store
-from optimizer_wire.session import BrokerUnavailable
+from optimizer_wire.broker_errors import BrokerUnavailable
 
 # Longer than it takes a coordinator to see that a route is back, shorter than anybody cares to hear the same again.
 TOLD_MS = 15_000

@@ -12,7 +12,8 @@ from typing import Any
 
 from optimizer_service.logs import Logger, logger
 from optimizer_wire.backoff import backoff_s
-from optimizer_wire.session import BrokerUnavailable, NotPermitted, Session, TopologyDiffers
+from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted, TopologyDiffers
+from optimizer_wire.session import Session
 
 EXIT_UNAVAILABLE = 69
 EXIT_INTERNAL = 70

@@ -6,10 +6,11 @@ from optimizer_state.flights import Answer
 from optimizer_state.mailboxes import Mailboxes, is_mailbox
 from optimizer_state.replies import reply_of, source_for
 from optimizer_state.store import Store
+from optimizer_wire.channel import Channel
 from optimizer_wire.codec import encode
 from optimizer_wire.events import Event, cloud_event_headers
+from optimizer_wire.frames import Properties
 from optimizer_wire.messages import CALL_TYPE, CONTENT_TYPE, EVENT_TYPE, REPLY_TYPE, Call, Reply, Source, Waiter
-from optimizer_wire.session import Channel, properties
 from optimizer_wire.topology import CALL_EXPIRES_MS, Names
 
 
@@ -33,7 +34,7 @@ class Outbox:
             await self._mailboxes.put(reply_to, [reply])
             return
         await self._channel.publish(
-            "", reply_to, encode(reply), properties(REPLY_TYPE, reply.id, content_type=CONTENT_TYPE)
+            "", reply_to, encode(reply), Properties(REPLY_TYPE, reply.id, content_type=CONTENT_TYPE)
         )
 
     async def answer(self, answer: Answer, waiters: Iterable[Waiter], source: Source | None = None) -> None:
@@ -49,7 +50,7 @@ class Outbox:
             self._names.events,
             event.type,
             encode(event),
-            properties(EVENT_TYPE, event.id, content_type=CONTENT_TYPE, headers=cloud_event_headers(event)),
+            Properties(EVENT_TYPE, event.id, content_type=CONTENT_TYPE, headers=cloud_event_headers(event)),
         )
 
 
@@ -58,7 +59,7 @@ async def publish_call(channel: Channel, names: Names, call: Call, *, blocked_s:
 
     :raises Unroutable, Refused, Blocked, Unconfirmed: see `Channel.publish_confirmed`.
     """
-    said = properties(
+    said = Properties(
         CALL_TYPE,
         call.waiter.id,
         content_type=CONTENT_TYPE,

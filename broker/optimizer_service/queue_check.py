@@ -11,8 +11,12 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from optimizer_service.logs import Logger
+from optimizer_wire.broker_errors import BrokerUnavailable, Unroutable
+from optimizer_wire.channel import Channel
+from optimizer_wire.frames import Properties
 from optimizer_wire.ids import new_id
-from optimizer_wire.session import PING_TYPE, BrokerUnavailable, Channel, Session, Unroutable, properties
+from optimizer_wire.messages import PING_TYPE
+from optimizer_wire.session import Session
 
 SHORTEST_S = 0.5
 LEAST_PINGS = 2
@@ -117,7 +121,7 @@ class QueueCheck:
             elif isinstance(error, Unroutable):
                 self._end(queue, "it does not exist any more")
 
-        ping = properties(PING_TYPE, new_id(), content_type="text/plain")
+        ping = Properties(PING_TYPE, new_id(), content_type="text/plain")
         self._confirms.publish_watched("", queue, b"", ping, told)
 
     def _end(self, queue: str, why: str) -> None:

@@ -15,8 +15,12 @@ from collections.abc import Callable, Collection
 
 from optimizer_service.logs import Logger
 from optimizer_service.queue_check import QueueCheck, consumers_of
+from optimizer_wire.broker_errors import BrokerUnavailable
+from optimizer_wire.channel import Channel
+from optimizer_wire.frames import Properties
 from optimizer_wire.ids import new_id
-from optimizer_wire.session import PING_TYPE, BrokerUnavailable, Channel, Session, properties
+from optimizer_wire.messages import PING_TYPE
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, self_check_queue
 
 MISSES = 2
@@ -117,7 +121,7 @@ class SelfCheck:
     async def _is_well(self) -> bool:
         number = self._pings.send()
         await self._channel.publish(
-            "", self._queue.name, b"%d" % number, properties(PING_TYPE, new_id(), content_type="text/plain")
+            "", self._queue.name, b"%d" % number, Properties(PING_TYPE, new_id(), content_type="text/plain")
         )
         await asyncio.sleep(self._interval_s)
         if self._pings.judge(excused=self._session.blocked is not None):

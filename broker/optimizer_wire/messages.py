@@ -21,6 +21,8 @@ REPLY_TYPE = "optimizer.reply.v1"
 EVENT_TYPE = "optimizer.event.v1"
 DEAD_TYPE = "optimizer.dead.v1"
 PROBE_TYPE = "optimizer.probe.v1"
+# Of a message that is there to come, and says nothing; in a queue of work the channel handles it.
+PING_TYPE = "optimizer.ping.v1"
 CONTENT_TYPE = "application/msgpack"
 
 Op = Literal["chat", "embed"]

@@ -12,20 +12,13 @@ from aiormq.abc import DeliveredMessage
 
 from optimizer_client import failures
 from optimizer_client.confirms import Confirms
+from optimizer_wire.broker_errors import BrokerUnavailable, ChannelRefused, Refused, Unconfirmed, Unroutable
+from optimizer_wire.channel import Channel
 from optimizer_wire.codec import encode
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.frames import Properties
 from optimizer_wire.messages import CANCEL_TYPE, CONTENT_TYPE, Question, kind_of
-from optimizer_wire.session import (
-    BrokerUnavailable,
-    Channel,
-    ChannelRefused,
-    Refused,
-    Session,
-    Unconfirmed,
-    Unroutable,
-    properties,
-)
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, reply_queue
 
 CANCEL_WITHIN_S = 5.0
@@ -137,7 +130,7 @@ class AsyncLink:
             )
 
     def _properties(self, kind: str, request: Question) -> Properties:
-        return properties(
+        return Properties(
             kind,
             request.id,
             content_type=CONTENT_TYPE,

@@ -17,11 +17,12 @@ from optimizer_client.async_link import AsyncLink
 from optimizer_client.pending import Entry, Pending
 from optimizer_wire import messages
 from optimizer_wire.backoff import backoff_s
+from optimizer_wire.broker_errors import BrokerUnavailable, TopologyDiffers
 from optimizer_wire.codec import decode
 from optimizer_wire.errors import InvalidRequest, OptimizerError
 from optimizer_wire.ids import new_id
 from optimizer_wire.messages import VERSION, Question
-from optimizer_wire.session import BrokerUnavailable, Session, TopologyDiffers
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names
 
 LEAVE_S = 2.0

@@ -27,11 +27,12 @@ from optimizer_service.lifetime import (
     stop_on_signals,
 )
 from optimizer_wire.backoff import backoff_s
+from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted, TopologyDiffers
 from optimizer_wire.codec import decode
 from optimizer_wire.errors import InvalidRequest
 from optimizer_wire.events import KINDS, Event
 from optimizer_wire.ids import new_id
-from optimizer_wire.session import BrokerUnavailable, NotPermitted, Session, TopologyDiffers
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, event_queue, shared_topology, topic_pattern
 
 _STYLES = {

@@ -7,7 +7,10 @@ from functools import partial
 import pytest
 from tests.support.leftovers import AmqpCleanup
 
-from optimizer_wire.session import BrokerUnavailable, Channel, Refused, Session, Unconfirmed, Unroutable, properties
+from optimizer_wire.broker_errors import BrokerUnavailable, Refused, Unconfirmed, Unroutable
+from optimizer_wire.channel import Channel
+from optimizer_wire.frames import Properties
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Queue
 
 
@@ -27,7 +30,7 @@ def queue(prefix: str, amqp_cleanup: AmqpCleanup) -> Queue:
 
 def about(name: str):
     """Properties of a message of this name."""
-    return properties("test.v1", name, content_type="text/plain")
+    return Properties("test.v1", name, content_type="text/plain")
 
 
 async def collect(channel: Channel, queue: str, count: int) -> list:

@@ -22,9 +22,10 @@ from optimizer_coordinator.sending_back import RECEIVED, SENDER
 from optimizer_ops.cli import app
 from optimizer_ops.event_monitor import monitor
 from optimizer_ops.topology_check import check
+from optimizer_wire.broker_errors import NotDeclared, NotPermitted
 from optimizer_wire.errors import OptimizerUnavailable
 from optimizer_wire.messages import CANCEL_TYPE, FETCH_TYPE, Priority
-from optimizer_wire.session import NotDeclared, NotPermitted, Session
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, backend_topology, reply_queue, shared_topology
 
 USERS = """

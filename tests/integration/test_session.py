@@ -6,8 +6,9 @@ import pytest
 from tests.lab.proxy import TcpProxy
 
 from optimizer_ops.services.urls import parse
-from optimizer_wire import session as session_module
-from optimizer_wire.session import BrokerUnavailable, Session
+from optimizer_wire import answers
+from optimizer_wire.broker_errors import BrokerUnavailable
+from optimizer_wire.session import Session
 
 HEARTBEAT_S = 2
 
@@ -31,7 +32,7 @@ async def test_silence_is_noticed_within_two_heartbeats(amqp_url, direction):
 
 async def test_no_answer(amqp_url, monkeypatch):
     """A question that RabbitMQ does not answer is not waited for longer than the longest time for an answer."""
-    monkeypatch.setattr(session_module, "ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(answers, "ANSWER_TIMEOUT_S", 0.5)
     server = parse(amqp_url)
     with TcpProxy(server.host, server.port) as proxy:
         session = await Session.open(proxy.url_of(amqp_url), "test")

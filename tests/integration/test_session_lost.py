@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 import pytest
 from tests.lab.proxy import TcpProxy
 
-from optimizer_wire.session import BrokerUnavailable, Session
+from optimizer_wire.broker_errors import BrokerUnavailable
+from optimizer_wire.session import Session
 
 
 async def test_whoever_waits_is_told_and_not_cancelled(amqp_url):

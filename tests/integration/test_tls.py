@@ -18,7 +18,8 @@ from optimizer_ops.services.probe import amqp_problem, redis_problem
 from optimizer_ops.services.processes import free_port
 from optimizer_ops.services.urls import ServiceUrls
 from optimizer_state.store import RedisAway, Store
-from optimizer_wire.session import BrokerUnavailable, Session
+from optimizer_wire.broker_errors import BrokerUnavailable
+from optimizer_wire.session import Session
 
 HOST = "IP:127.0.0.1"
 

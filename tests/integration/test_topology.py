@@ -8,8 +8,9 @@ import pika
 import pytest
 
 from optimizer_ops.topology_check import check
+from optimizer_wire.broker_errors import BrokerUnavailable, TopologyDiffers
 from optimizer_wire.messages import Priority
-from optimizer_wire.session import BrokerUnavailable, Session, TopologyDiffers
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, Queue, Topology, backend_topology, event_queue, reply_queue, shared_topology
 
 

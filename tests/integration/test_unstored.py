@@ -5,8 +5,8 @@ import pytest
 
 from optimizer_state.flights import Admission, Answer, Flights, Hit, Lead, flight_by_chance
 from optimizer_state.store import RedisAway, Store
+from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.messages import Call, Hop, Waiter
-from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers import unstored
 from optimizer_workers.unstored import Unstored
 

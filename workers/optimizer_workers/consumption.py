@@ -6,8 +6,9 @@ from aiormq.abc import DeliveredMessage
 
 from optimizer_state.owners import owned_by
 from optimizer_wire.calls import understood
+from optimizer_wire.channel import Channel
+from optimizer_wire.deliveries import deliveries_of, delivery_of
 from optimizer_wire.errors import OptimizerError
-from optimizer_wire.session import Channel, deliveries_of, delivery_of
 from optimizer_workers.job import Job
 
 PREFETCH = 300  # of each of the three priorities: together the window that the scheduler orders

@@ -24,9 +24,9 @@ from optimizer_state.budget import Grant
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Begun, Flights
 from optimizer_state.store import RedisAway
+from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.messages import Source
-from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.desk import Desk
 from optimizer_workers.ending import Ending, error_of
 from optimizer_workers.job import Job

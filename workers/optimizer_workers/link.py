@@ -4,8 +4,10 @@ import msgspec
 
 from optimizer_service.outbox import Outbox, publish_call
 from optimizer_state.store import Store
+from optimizer_wire.broker_errors import BrokerUnavailable, Refused, Unconfirmed, Unroutable
+from optimizer_wire.channel import Channel
 from optimizer_wire.messages import MovedFrom
-from optimizer_wire.session import BrokerUnavailable, Channel, Refused, Session, Unconfirmed, Unroutable
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names
 from optimizer_workers.job import Job
 

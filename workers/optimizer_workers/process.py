@@ -27,8 +27,8 @@ from optimizer_state.quotas import Quotas
 from optimizer_state.retries import Retries
 from optimizer_state.share import Share
 from optimizer_state.store import Store
+from optimizer_wire.broker_errors import NotPermitted, TopologyDiffers
 from optimizer_wire.ids import new_id
-from optimizer_wire.session import NotPermitted, TopologyDiffers
 from optimizer_wire.topology import Names
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.estimate import Estimator

@@ -6,7 +6,7 @@ from contextlib import suppress
 from optimizer_config.model import Backend
 from optimizer_state.budget import Grant, Wait
 from optimizer_state.clock import FleetClock
-from optimizer_wire.session import BrokerUnavailable
+from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.execution import Execution
 from optimizer_workers.job import Job

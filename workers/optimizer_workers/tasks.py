@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from optimizer_service.logs import Logger
-from optimizer_wire.session import BrokerUnavailable
+from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_workers.ending import Ending
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link

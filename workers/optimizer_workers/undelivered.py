@@ -12,8 +12,8 @@ from optimizer_state.flights import Answer
 from optimizer_state.mailboxes import Mailboxes, Submission, is_mailbox
 from optimizer_state.presence import REJOIN_S
 from optimizer_state.store import RedisAway, Store
+from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.messages import Source, Waiter
-from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
 

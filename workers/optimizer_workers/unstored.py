@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from optimizer_state.flights import Answer, Flights
 from optimizer_state.store import RedisAway, Store
+from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.messages import Call
-from optimizer_wire.session import BrokerUnavailable
 from optimizer_workers.link import Link
 
 LOOK_S = 0.25

@@ -20,9 +20,10 @@ from optimizer_state.quotas import Quotas
 from optimizer_state.store import RedisAway, Store
 from optimizer_state.turns import Turns
 from optimizer_wire import events
+from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.messages import Priority
-from optimizer_wire.session import BrokerUnavailable, Session
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, backend_topology, shared_topology
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.consumption import PREFETCH, Consumption

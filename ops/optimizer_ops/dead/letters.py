@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 import msgspec
 from aiormq.abc import DeliveredMessage
 
+from optimizer_wire.broker_errors import BrokerUnavailable
+from optimizer_wire.channel import Channel
 from optimizer_wire.dead_letters import DeadLetter, kept_letter
-from optimizer_wire.session import BrokerUnavailable, Channel, Session, delivery_of
+from optimizer_wire.deliveries import delivery_of
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, kept_lock
 
 _QUIET_S = 2.0

@@ -7,12 +7,12 @@ from optimizer_service.outbox import publish_call
 from optimizer_state.flights import Flights, flight_by_chance
 from optimizer_state.store import Store
 from optimizer_wire.calls import understood
+from optimizer_wire.channel import Channel
 from optimizer_wire.dead_letters import DeadLetter
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.frames import Properties
 from optimizer_wire.ids import new_id
 from optimizer_wire.messages import CALL_TYPE, CONTENT_TYPE, REQUEST_TYPE, SUBMIT_TYPE
-from optimizer_wire.session import Channel
 from optimizer_wire.topology import Names
 
 

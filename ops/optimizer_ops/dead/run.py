@@ -12,8 +12,8 @@ from optimizer_ops.dead.shown import body_of, json_of, page, plain
 from optimizer_ops.words import count_of
 from optimizer_service.lifetime import EXIT_UNAVAILABLE, run
 from optimizer_state.store import RedisAway, Store
+from optimizer_wire.broker_errors import BrokerUnavailable, Refused, Unconfirmed, Unroutable
 from optimizer_wire.dead_letters import DeadLetter
-from optimizer_wire.session import BrokerUnavailable, Refused, Unconfirmed, Unroutable
 from optimizer_wire.topology import Names
 
 EXIT_NOT_ALL = 1

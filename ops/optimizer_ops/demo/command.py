@@ -21,7 +21,7 @@ from optimizer_ops.demo.summary import summary
 from optimizer_ops.services import ServicesUnavailable, ServiceUrls, ensure_services
 from optimizer_service.lifetime import EXIT_INTERNAL, EXIT_UNAVAILABLE
 from optimizer_service.lifetime import run as run_loop
-from optimizer_wire.session import BrokerUnavailable
+from optimizer_wire.broker_errors import BrokerUnavailable
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
 _KEPT_RUNS = 10

@@ -42,12 +42,10 @@ async def _forget(config: Config, tenant: str, *, wait_s: float, dry_run: bool, 
     from optimizer_ops.forget.tally import told
     from optimizer_service.lifetime import EXIT_UNAVAILABLE
     from optimizer_state.store import RedisAway
-    from optimizer_wire.session import BrokerUnavailable
+    from optimizer_wire.broker_errors import BrokerUnavailable
 
     if (config.users or config.tenants) and not users_of(config, tenant):
-        said = (
-            f"the configuration names no user of the tenant {tenant}: its requests in queues cannot be told apart"
-        )
+        said = f"the configuration names no user of the tenant {tenant}: its requests in queues cannot be told apart"
         print(f"optimizer: warning: {said}.", file=sys.stderr)
     try:
         tally = await run_forget(config, tenant, wait_s=wait_s, dry_run=dry_run)

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 
 from aiormq.abc import DeliveredMessage
 
-from optimizer_wire.session import BrokerUnavailable, Session, delivery_of
+from optimizer_wire.broker_errors import BrokerUnavailable
+from optimizer_wire.deliveries import delivery_of
+from optimizer_wire.session import Session
 
 _QUIET_S = 0.5
 

@@ -24,11 +24,12 @@ from optimizer_service.outbox import Outbox
 from optimizer_state.flights import Flights
 from optimizer_state.forgotten import Erasure, Forgotten, Found
 from optimizer_state.store import Store
+from optimizer_wire.channel import Channel
 from optimizer_wire.codec import peek_id
 from optimizer_wire.dead_letters import kept_letter
 from optimizer_wire.errors import Cancelled
 from optimizer_wire.messages import DEAD_TYPE, REQUEST_TYPE, VERSION, Priority, Reply, Waiter
-from optimizer_wire.session import Channel, Session
+from optimizer_wire.session import Session
 from optimizer_wire.topology import Names
 
 # What a coordinator has taken and not yet written to Redis when its queue is looked at.

@@ -10,7 +10,7 @@ import pytest
 from optimizer_service import lifetime
 from optimizer_service.lifetime import every, first_of, keep_session, run, stop_on_signals
 from optimizer_service.logs import configure_logs
-from optimizer_wire.session import BrokerUnavailable, NotPermitted, TopologyDiffers
+from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted, TopologyDiffers
 
 
 class Log:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer_wire.session import _difference, _words
+from optimizer_wire import broker_words
 
 
 def refusal(argument, of, needs, has):
@@ -35,12 +35,12 @@ NUMBER = "the value '100000' of type 'signedint'"
 )
 def test_difference(text, sentence):
     """A refused declaration says what is there and what must be."""
-    assert _difference(text) == sentence
+    assert broker_words.difference(text) == sentence
 
 
 def test_another_refusal():
     """A refusal of another form is passed on."""
-    assert _difference("PRECONDITION_FAILED - no idea") == (
+    assert broker_words.difference("PRECONDITION_FAILED - no idea") == (
         "RabbitMQ has something else of this name: PRECONDITION_FAILED - no idea"
     )
 
@@ -51,4 +51,4 @@ def test_another_refusal():
 )
 def test_words(error, words):
     """An error of the library ends a sentence, even one without words."""
-    assert _words(error) == words
+    assert broker_words.words(error) == words
