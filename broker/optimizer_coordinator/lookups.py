@@ -23,6 +23,7 @@ from optimizer_coordinator.snapshot import Snapshot
 from optimizer_service.outbox import Outbox
 from optimizer_state.flights import Fate, Flights
 from optimizer_state.mailboxes import Mailboxes, Seen, Submission
+from optimizer_state.outlooks import NEVER_MS
 from optimizer_state.places import Places
 from optimizer_state.replies import reply_of, source_for
 from optimizer_state.store import RedisAway, Store
@@ -123,18 +124,17 @@ class Lookups:
         now_ms, workers = self._store.clock.now_ms(), self._snapshot.workers
         found = await self._places.of(submission.fingerprint, workers)
         if found is None:
-            ready_ms = self._soonest_ms(submission)
-            return Status("waiting", None, None if ready_ms is None else max(0, ready_ms - now_ms) / 1000)
+            return Status("waiting", None, _seconds(self._soonest_ms(submission), now_ms))
         presence, place = found
         # The workers of a backend take its calls evenly.
         mates = sum(worker.backend == presence.backend for worker in workers)
-        return Status("waiting", place.position * mates, max(0, place.start_ms - now_ms) / 1000)
+        return Status("waiting", place.position * mates, _seconds(place.start_ms, now_ms))
 
-    def _soonest_ms(self, submission: Submission) -> int | None:
+    def _soonest_ms(self, submission: Submission) -> int:
         try:
             route = self._reception.route_of(submission.model, submission.task, submission.op, self._snapshot.view)
         except OptimizerError:
-            return None
+            return NEVER_MS
         return min(self._snapshot.view.ready_ms(hop.backend) for hop in route)
 
     async def _cancel(self, lookup: Lookup) -> Reply:
@@ -150,6 +150,11 @@ class Lookups:
             return _ended(there)
         await self._flights.cancel(seen.submission.fingerprint, seen.submission.waiter)
         return _standing(lookup, Status("waiting"))
+
+
+def _seconds(start_ms: int, now_ms: int) -> float | None:
+    """How long until then; None if only an operator knows: a backend is paused until it is resumed."""
+    return None if start_ms >= NEVER_MS else max(0, start_ms - now_ms) / 1000
 
 
 def _patience_s(lookup: Lookup, status: Status) -> float:

@@ -173,6 +173,21 @@ async def test_the_line(client):
         assert expected[request_id] / 2 < started[request_id] < expected[request_id] * 2
 
 
+async def test_paused(serving, client):
+    """Of what waits for a backend that an operator has paused, nobody tells when it will start."""
+    assert (await command(serving, "-m", "optimizer_ops", "pause", "slow"))[0] == 0
+    request_id = await client.submit("waits for an operator", model="slow", timeout=7_200)
+    told = []
+    end = time.monotonic() + 2
+    while time.monotonic() < end:  # in a worker's line, and out of it when the worker rests
+        told.append((await client.status(request_id)).expected_wait_s)
+        await asyncio.sleep(0.05)
+    assert told[-1] is None
+    assert all(wait_s is None or wait_s < 60 for wait_s in told)
+    assert (await command(serving, "-m", "optimizer_ops", "resume", "slow"))[0] == 0
+    assert (await client.fetch(request_id, timeout=20)).backend == "slow"
+
+
 async def test_unknown(client):
     """An id that nobody has submitted is told so in a sentence, within seconds."""
     with pytest.raises(NotFoundError, match="no submitted request 'nothing'"):

@@ -12,6 +12,7 @@ from optimizer_config.amounts import Amounts
 from optimizer_config.model import Backend, Limit
 from optimizer_state.budget import FleetView, Wait
 from optimizer_state.outlook import Outlook
+from optimizer_state.outlooks import NEVER_MS
 from optimizer_state.places import Place
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.forecast import Line, Supply, per_call_ms
@@ -218,7 +219,11 @@ class Planner:
     def places(self) -> dict[str, Place]:
         """Where the held calls stand, as planned last: by fingerprint, and in the order in which they start."""
         ordered = sorted(self._starts, key=lambda each: each[0])
-        return {name: Place(position, start_ms) for position, (start_ms, name) in enumerate(ordered)}
+        # When a paused backend is resumed only its operator knows.
+        never = self._budget.fleet_view.mode == "paused"
+        return {
+            name: Place(position, NEVER_MS if never else start_ms) for position, (start_ms, name) in enumerate(ordered)
+        }
 
     def reason(self, model: str) -> str:
         """What calls of this model wait for, in a word; empty if nothing was refused."""
