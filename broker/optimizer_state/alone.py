@@ -13,6 +13,9 @@ from optimizer_state.grants import Ask, Wait
 from optimizer_state.local_share import LocalShare
 from optimizer_state.windows import amounts_by_window, windows_of
 
+# What other workers had in flight at the last look is taken to have ended after this: nobody can say it any more.
+OTHERS_END_MS = 10_000
+
 
 class Alone:
     """A worker on its own."""
@@ -21,16 +24,20 @@ class Alone:
         self._backend = backend
         self._windows = windows_of(backend.limits)
         self.look: Look | None = None
+        self._others = 0
         self.share = LocalShare(self._windows, backend.max_workers)
         self.breaker = LocalBreaker(backend.breaker)
         self.blocked_until_ms = 0
         self.blocked_reason = ""
 
-    def learn(self, look: Look, *, complete: bool = True) -> None:
-        """Redis was looked at. `complete` unless others may have used what they have not told yet: then the share
-        stays what it was, since what they used is not in this look.
+    def learn(self, look: Look, in_flight: int = 0, *, complete: bool = True) -> None:
+        """Redis was looked at, while this worker had so many calls in flight.
+
+        `complete` unless others may have used what they have not told yet: then the share stays what it was, since what
+        they used is not in this look.
         """
         self.look = look
+        self._others = max(0, look.view.calls - in_flight)
         if complete:
             self.share.learn(look)
         self.breaker.learn(look.open_until_ms, look.failures)
@@ -54,6 +61,9 @@ class Alone:
         """Why a call does not fit into this worker's share now; None if it does."""
         concurrency = self.look.view.concurrency if self.look else self._backend.concurrency
         if in_flight >= max(1, concurrency // self.share.reckoned(workers)):
+            return Wait(50, "concurrency")
+        # Others may be above their share until calls of theirs end that began before.
+        if self.look and in_flight + self._others >= concurrency and now_ms < self.look.view.seen_ms + OTHERS_END_MS:
             return Wait(50, "concurrency")
         ms = self.share.wait_ms(self.amounts(ask), workers, now_ms)
         return Wait(ms, "own share") if ms else None

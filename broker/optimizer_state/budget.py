@@ -269,7 +269,7 @@ class Budget:
             self._untold.must_tell = True
             await self._tell(only_if_needed=True)
         elif not self._untold.must_tell:
-            self._alone.learn(look, complete=not self._rejoin_ms)
+            self._alone.learn(look, len(self._flying), complete=not self._rejoin_ms)
 
     async def restore(self) -> bool:
         """Make sure that Redis knows this worker and what it used, and look at it; False if Redis is away."""

@@ -165,7 +165,9 @@ async def test_a_written_call_after_a_loss_of_memory(store):
     flying = await store.command("EXISTS", key_of(store, "flying"))
     await budget.settle(grant, Settled(450, used=Amounts(1, 20)))
 
-    assert before == after
+    # What is told is in this worker's reckoning of Redis' clock, to which it has 75 ms of margin, or five of these slots.
+    assert [*after.values()] == [*before.values()] == [b"60"]
+    assert abs(int(*after) - int(*before)) <= 5
     assert flying == 0
     assert await in_all(store, "tps") == 20
 

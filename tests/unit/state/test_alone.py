@@ -53,6 +53,16 @@ def test_concurrency_is_divided():
     assert alone.wait(ask("a"), 0, 50, NOW) is None
 
 
+def test_places_of_others_at_the_last_look():
+    """What others had in flight when Redis was last seen leaves a worker the rest, until those must have ended."""
+    alone = Alone(backend(concurrency=6))
+    alone.learn(look(concurrency=6, calls=6), 1)
+
+    assert alone.wait(ask("a"), 1, 2, NOW + 9_999).limit == "concurrency"
+    assert alone.wait(ask("a"), 0, 2, NOW) is None
+    assert alone.wait(ask("a"), 1, 2, NOW + 10_000) is None
+
+
 def test_before_anything_was_seen():
     """A worker that never saw Redis reckons with the most workers that are configured."""
     alone = Alone(backend(RPM, concurrency=8, max_workers=4))
