@@ -4,7 +4,7 @@ Reserve before a call, say when its request is written, settle after it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -33,6 +33,8 @@ REJOIN_S = NOTICE_S + 2 * REMIND_S
 # After a refusal that does not say how long, and at most.
 FIRST_BLOCK_MS = 1_000
 LONGEST_BLOCK_MS = 60_000
+# What the others say of Redis is known soon.
+ASK_MATES_MS = 50
 
 
 class Budget:
@@ -50,6 +52,8 @@ class Budget:
         self._key = backend_key(store.prefix, backend.name)
         self._teller = Teller(self._run, self._now_ms, self._key, worker, backend.breaker, self._alone, self._untold)
         self._workers_seen = 1
+        # Whether this worker may live on its share: nobody else of its backend has Redis.
+        self.may_go_alone: Callable[[], bool] = lambda: True
 
     @property
     def workers_seen(self) -> int:
@@ -154,6 +158,8 @@ class Budget:
         return self._granted(Grant(ask.reservation, ask.model, ask.amounts, rest[0].decode()), ask, alone=False)
 
     def _reserve_alone(self, ask: Ask) -> Grant | Wait:
+        if not self.may_go_alone():
+            return Wait(ASK_MATES_MS, "redis")
         now_ms = self._now_ms()
         wait = self._alone.wait(ask, len(self._flying), self.workers_seen, now_ms)
         if wait is not None:

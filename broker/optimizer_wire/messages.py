@@ -23,6 +23,8 @@ DEAD_TYPE = "optimizer.dead.v1"
 PROBE_TYPE = "optimizer.probe.v1"
 # Of a message that is there to come, and says nothing; in a queue of work the channel handles it.
 PING_TYPE = "optimizer.ping.v1"
+REDIS_QUESTION_TYPE = "optimizer.redis-question.v1"
+REDIS_ANSWER_TYPE = "optimizer.redis-answer.v1"
 CONTENT_TYPE = "application/msgpack"
 
 Op = Literal["chat", "embed"]

@@ -16,6 +16,7 @@ DEAD_MAX = 100_000
 KEPT_MAX_BYTES = 1024**3
 # No limit: 4.x would take 20 for one that is not set, and 3.x does not know -1.
 UNLIMITED = 1_000_000_000
+MATES_EXPIRE_MS = 60_000
 REPLY_EXPIRES_MS = 10 * 60 * 1000
 # No request lives longer than a day. A call that no worker takes is looked after by the keeper of dead letters then:
 # its own deadline must not end it, because somebody who joined its flight may have more time.
@@ -219,6 +220,11 @@ def self_check_queue(names: Names, instance: str) -> Queue:
         exclusive=True,
         auto_delete=True,
     )
+
+
+def mates_queue(names: Names, worker: str) -> Queue:
+    """Where a worker hears from the others of its backend; its name is known to them, and outlives a connection."""
+    return Queue(f"{names.self_checks}{worker}", {"x-queue-type": "classic", "x-expires": MATES_EXPIRE_MS})
 
 
 def kept_lock(names: Names) -> Queue:

@@ -14,7 +14,7 @@ class Fleet:
     """A view of the fleet, as old as the last heartbeat. While Redis is away it keeps the last one.
 
     `alive`: backends with a live worker, None while nobody knows. `own`: how soon this worker's backend can take a
-    call, for the others.
+    call, for the others. `mates`: the other workers of its backend.
     """
 
     def __init__(self, store: Store, presence: Presence, budget: Budget) -> None:
@@ -25,6 +25,7 @@ class Fleet:
         self._loads = Loads()
         self._in_touch_since_ms: int | None = None
         self.alive: frozenset[str] | None = None
+        self.mates: frozenset[str] = frozenset()
         self.own = Outlook(0)
 
     def ready_ms(self, backend: str) -> int:
@@ -96,8 +97,9 @@ class Fleet:
     async def _look(self) -> None:
         alive = await self._roster.alive()
         self.alive = frozenset(presence.backend for presence in alive)
-        mates = sum(1 for presence in alive if presence.backend == self._presence.backend)
-        self._budget.workers_seen = max(1, mates)
+        workers = {presence.worker for presence in alive if presence.backend == self._presence.backend}
+        self.mates = frozenset(workers - {self._presence.worker})
+        self._budget.workers_seen = max(1, len(workers))
 
     async def leave(self) -> None:
         """Tell that this worker stops."""

@@ -31,7 +31,7 @@ LINE_POINTS = 12
 # Held behind others for longer than this, while nobody knows how long calls take here.
 HELD_TOO_LONG_MS = 2_000
 # These pass with the next call that ends, or are over in a moment.
-PASSING = frozenset({"concurrency", "restored"})
+PASSING = frozenset({"concurrency", "redis", "restored"})
 # Operators may end a pause at any time, and a share or a worker's own part of a limit may grow.
 UNSURE = frozenset({*PASSING, "paused", "share", "own share"})
 # How long these last nobody knows: long enough for others to be better. A share grows with the calls of others.

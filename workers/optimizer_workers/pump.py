@@ -24,8 +24,8 @@ LONGEST_LOOK_S = 1.0
 TELL_WAIT_MS = 1_000
 RESERVED_AT_ONCE = 16
 SHORT_LOOK_MS = 50
-# Waits that say nothing about the backend: it is busy, or this Redis is being told what was used.
-_ORDINARY = frozenset({"restored", "concurrency"})
+# Waits that say nothing about the backend: it is busy, Redis is being told what was used, or mates are asked for it.
+_ORDINARY = frozenset({"restored", "redis", "concurrency"})
 
 
 class Pump:

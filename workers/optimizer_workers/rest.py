@@ -3,6 +3,7 @@
 Held deliveries are unacked: nobody else can see them, and the broker allows that only for so long. What is served
 sooner elsewhere has moved by then, and who would miss the deadline has been told; the rest goes back to the end of its
 queue. The worker looks again when another backend can take calls, which may be of their routes, and from time to time.
+One that alone is without Redis does the same, until Redis answers it: its mates serve meanwhile.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from optimizer_state.clock import FleetClock
 from optimizer_workers.consumption import Consumption
 from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
+from optimizer_workers.mates import Mates
 from optimizer_workers.planner import Planner
 from optimizer_workers.waiting import Waiting
 
@@ -26,10 +28,18 @@ class Rest:
     """Stops and starts the consumption of one session."""
 
     def __init__(
-        self, consumption: Consumption, planner: Planner, waiting: Waiting, fleet: Fleet, clock: FleetClock, log: Logger
+        self,
+        consumption: Consumption,
+        planner: Planner,
+        waiting: Waiting,
+        fleet: Fleet,
+        mates: Mates,
+        clock: FleetClock,
+        log: Logger,
     ) -> None:
         self._consumption = consumption
         self._fleet = fleet
+        self._mates = mates
         self._planner = planner
         self._waiting = waiting
         self._clock = clock
@@ -62,12 +72,14 @@ class Rest:
             if self._consumption.blocked:
                 # A broker with an alarm does not hear of it.
                 continue
-            if self._consumption.active and dry_ms > LET_GO_MS:
+            if self._consumption.active and (dry_ms > LET_GO_MS or self._mates.serve_alone):
                 await self._consumption.stop()
                 let_go = len(self._waiting.let_go())
                 since_ms = now_ms
                 self._log.info("resting", calls_let_go=let_go, for_s=round(dry_ms / 1000))
-            elif not self._consumption.active and (
-                dry_ms < BACK_MS or ready - before or now_ms - since_ms > LOOK_AGAIN_MS
+            elif (
+                not self._consumption.active
+                and not self._mates.serve_alone
+                and (dry_ms < BACK_MS or ready - before or now_ms - since_ms > LOOK_AGAIN_MS)
             ):
                 await self._consumption.start()

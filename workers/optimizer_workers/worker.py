@@ -37,6 +37,7 @@ from optimizer_workers.forgetting import LOOK_S as FORGET_S
 from optimizer_workers.forgetting import Forgetting
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
+from optimizer_workers.mates import Mates
 from optimizer_workers.metrics import REDIS_UP
 from optimizer_workers.mover import Mover
 from optimizer_workers.planner import Planner
@@ -81,6 +82,8 @@ class Worker:
         self._backend = parts.upstream.backend
         self._presence = Presence(self._backend.name, instance)
         self._fleet = Fleet(store, self._presence, parts.budget)
+        self._mates = Mates(store, self._fleet, names, instance, log)
+        parts.budget.may_go_alone = self._mates.may_go_alone
         self._instance = instance
         self._stop = stop
         self._log = log
@@ -138,6 +141,7 @@ class Worker:
         consumption = Consumption(
             channel, self._instance, self._link.stage, queues, self._take, self._refuse, on_cancel=session.lost.set
         )
+        await self._mates.open(session, channel)
         await consumption.start()
 
         def consumed() -> Collection[str]:
@@ -154,10 +158,10 @@ class Worker:
         await self._reporter.worker(
             self._link.outbox, events.WORKER_STARTED, f"{self._backend.concurrency} calls at once"
         )
-        rest = Rest(consumption, self._planner, self._waiting, self._fleet, self._store.clock, self._log)
+        rest = Rest(consumption, self._planner, self._waiting, self._fleet, self._mates, self._store.clock, self._log)
         pumping, *others = loops = [
             asyncio.ensure_future(self._guard(loop))
-            for loop in (self._pump.work(rest), self._waiting.tend(), rest.watch(), check.watch())
+            for loop in (self._pump.work(rest), self._waiting.tend(), rest.watch(), self._mates.watch(), check.watch())
         ]
         try:
             await first_of(self._stop, session.lost)
