@@ -12,9 +12,10 @@ from optimizer_coordinator.routing import Router
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.stage import Parts, Stage
 from optimizer_coordinator.watch import Watch
+from optimizer_coordinator.wiring import Wiring
 from optimizer_service.lifetime import first_of, tell_blocked
 from optimizer_service.logs import Logger
-from optimizer_service.self_check import SelfCheck
+from optimizer_service.self_check import QUEUES_SOONER, SelfCheck
 from optimizer_state.flights import Flights
 from optimizer_state.quotas import Quotas
 from optimizer_state.store import Store
@@ -59,18 +60,20 @@ class Coordinator:
         """Serve on one session until it is lost or the process is asked to stop; then finish what was taken."""
         channel = await session.channel()
         calls = await session.channel(confirms=True)
-        await channel.declare(shared_topology(self._names))
-        await channel.declare(backend_topology(self._names, self._served))
+        topologies = (shared_topology(self._names), backend_topology(self._names, self._served))
+        for topology in topologies:
+            await channel.declare(topology)
         await self.watch.look()
         stage = Stage(self._parts, self._snapshot, session, channel, calls, self._log)
         tag = await channel.consume(self._names.requests, stage.deliver, prefetch=PREFETCH, on_cancel=session.lost.set)
         check = SelfCheck(session, channel, calls, self._names, stage.consumed, self._self_check_s, self._log)
+        wiring = Wiring(session, topologies, self._self_check_s / QUEUES_SOONER, self._log)
         await check.start()
         self.watch.speaker = stage.speaker
         self.serving = True
         self._log.info("ready", queue=self._names.requests)
         working = asyncio.ensure_future(stage.work())
-        checking = asyncio.ensure_future(check.watch())
+        checking = asyncio.gather(check.watch(), wiring.watch())
         session.on_block(self._told_blocked)
         try:
             await first_of(self._stop, session.lost)
