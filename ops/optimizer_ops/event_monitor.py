@@ -5,6 +5,7 @@ It subscribes with a bounded queue of its own: a slow terminal loses the oldest 
 
 import argparse
 import asyncio
+import os
 import re
 import sys
 import time
@@ -19,6 +20,7 @@ from rich.text import Text
 
 from optimizer_config.guess import did_you_mean
 from optimizer_service.lifetime import (
+    EXIT_INTERNAL,
     EXIT_NOT_PERMITTED,
     EXIT_UNAVAILABLE,
     LONGEST_PAUSE_S,
@@ -51,6 +53,9 @@ async def monitor(url: str, prefix: str, patterns: Sequence[str], as_json: bool,
     """Print events that match any of the patterns until stopped; returns the exit code."""
     for doubt in unknown_patterns(patterns):
         print(f"optimizer: warning: {doubt}", file=sys.stderr)
+    with suppress(OSError):  # no file at all, as in tests
+        # A terminal or a supervisor may have set it so; what it does not take at once would be lost.
+        os.set_blocking(sys.stdout.fileno(), True)
     stop = stop_on_signals()
     printer = _Printer(_line if as_json else _Pretty().show, count, stop)
     attempt = 0
@@ -72,14 +77,22 @@ async def monitor(url: str, prefix: str, patterns: Sequence[str], as_json: bool,
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), backoff_s(attempt, cap_s=LONGEST_PAUSE_S))
         attempt += 1
-    return 0
+    if printer.unread is not None:
+        # What is still to be flushed when the process ends would be one more error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if printer.unread is None or isinstance(printer.unread, BrokenPipeError):
+        return 0  # `optimizer events | head`
+    print(f"optimizer: events cannot be printed any more: {printer.unread}", file=sys.stderr)
+    return EXIT_INTERNAL
 
 
 def unknown_patterns(patterns: Sequence[str]) -> list[str]:
     """A sentence about each pattern that no documented kind of event matches; it may be one of a newer version."""
     stems = {stem for kind in KINDS for stem in (kind, kind.rpartition(".")[0] + ".*")}
+    begin = "optimizer."
     return [
-        f'no event in docs/events.md matches "{pattern}"{did_you_mean(pattern, stems) or "."}'
+        f'no event in docs/events.md matches "{pattern}"'
+        f"{did_you_mean(begin + pattern.removeprefix(begin), stems) or '.'}"
         for pattern in patterns
         if not any(topic_matches(topic_pattern(pattern), kind) for kind in KINDS)
     ]
@@ -101,6 +114,8 @@ class _Printer:
         self._left = count
         self.stop = stop
         self.listened = False
+        # Why nobody reads any more.
+        self.unread: OSError | UnicodeError | None = None
 
     def deliver(self, message: DeliveredMessage) -> None:
         """Show one event."""
@@ -110,6 +125,9 @@ class _Printer:
             self._show(decode(message.body, Event))
         except InvalidRequest as error:
             print(f"optimizer: an event could not be read: {error}", file=sys.stderr)
+        except (OSError, UnicodeError) as error:
+            self.unread = error
+            self.stop.set()
         if self._left is not None:
             self._left -= 1
             if self._left <= 0:

@@ -1,11 +1,16 @@
 """Events on real processes: every documented kind is seen, no other, as documented, and without a prompt or a key."""
 
 import asyncio
+import fcntl
 import json
+import os
+import struct
 import subprocess
 import sys
+import termios
 import urllib.request
 from dataclasses import dataclass
+from typing import TextIO
 from uuid import UUID
 
 import msgpack
@@ -263,6 +268,52 @@ def test_monitors(stack: Stack, command):
     lines = [json.loads(line) for line in printed.splitlines()]
     assert (monitor.returncode, errors) == (0, "")
     assert [(line["type"], line["message"]) for line in lines] == [("optimizer.cache.hit", str(i)) for i in range(3)]
+
+
+def test_monitor_of_a_slow_reader(stack: Stack):
+    """Who reads slowly, from a pipe that does not wait for it, gets every event."""
+    stack.configure()
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with Tap(stack.amqp_url, stack.prefix) as tap, os.fdopen(read) as printed:
+        words = [sys.executable, "-m", "optimizer_ops", "events", "--json", "--count", "300"]
+        monitor = subprocess.Popen(words, env=stack.environment(), stdout=write, stderr=subprocess.PIPE, text=True)
+        os.close(write)
+        try:
+            assert "listening" in monitor.stderr.readline()
+            for number in range(300):
+                tap.say(Event(v=1, type="optimizer.retry", source="test", message=f"{number} {'x' * 500}"))
+            wait_until(lambda: readable(printed) > 60_000, "a full pipe")
+            said = [json.loads(line)["message"].split()[0] for line in printed]
+            assert (monitor.wait(20), said) == (0, [str(number) for number in range(300)])
+        finally:
+            monitor.kill()
+            monitor.communicate()
+
+
+def readable(pipe: TextIO) -> int:
+    """How many bytes wait in a pipe."""
+    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+
+
+def test_monitor_without_a_reader(stack: Stack):
+    """When its reader has gone (`optimizer events | head`) the monitor ends with 0, and says nothing."""
+    stack.configure()
+    with Tap(stack.amqp_url, stack.prefix) as tap:
+        words = [sys.executable, "-m", "optimizer_ops", "events", "--json"]
+        pipe = subprocess.PIPE
+        monitor = subprocess.Popen(words, env=stack.environment(), stdout=pipe, stderr=pipe, text=True)
+        try:
+            assert "listening" in monitor.stderr.readline()
+            tap.say(Event(v=1, type="optimizer.retry", source="test"))
+            assert monitor.stdout.readline()
+            monitor.stdout.close()
+            tap.say(Event(v=1, type="optimizer.retry", source="test"))
+            assert (monitor.wait(20), monitor.stderr.read()) == (0, "")
+        finally:
+            monitor.kill()
+            monitor.wait()
+            monitor.stderr.close()
 
 
 def test_monitor_for_people(stack: Stack):

@@ -23,6 +23,7 @@ def test_each_documented_kind_is_known():
         ("optimizer.cach.*", "optimizer.cache.*"),
         ("optimizer.cache.hits", "optimizer.cache.hit"),
         ("optimiser.retry", "optimizer.retry"),
+        ("cache.*", "optimizer.cache.*"),
     ],
 )
 def test_a_mistyped_pattern_is_doubted(pattern, meant):
