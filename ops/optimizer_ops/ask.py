@@ -1,17 +1,20 @@
 """`optimizer ask` and `optimizer fetch`: one question, and where its answer came from, now or later."""
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 
 from optimizer_client import AsyncOptimizer, NotReady, OptimizerError, OptimizerUnavailable, Reply
 from optimizer_client.fetching import in_words
 from optimizer_config.model import Config
 
+DEFAULT_AGENT = "cli"
 EXIT_FAILED = 1
 EXIT_UNAVAILABLE = 69
 EXIT_NOT_YET = 75
@@ -38,7 +41,7 @@ def ask(
         options["cache"] = "refresh"
     if not submit:
         return _run(config, agent, lambda client: _answered(client.chat(prompt, **options), as_json=as_json))
-    return _run(config, agent, lambda client: _submitted(client.submit(prompt, **options)))
+    return _run(config, agent, lambda client: _submitted(client.submit(prompt, **options), agent, as_json=as_json))
 
 
 def fetch(
@@ -79,10 +82,14 @@ async def _answered(asked: Awaitable[Reply], *, as_json: bool) -> int:
     return 0
 
 
-async def _submitted(submitting: Awaitable[str]) -> int:
+async def _submitted(submitting: Awaitable[str], agent: str, *, as_json: bool) -> int:
     request_id = await submitting
+    if as_json:
+        print(msgspec.json.encode({"id": request_id}).decode())
+        return 0
     print(request_id)
-    hint = f"fetch its answer with: optimizer fetch {request_id}"
+    name = "" if agent == DEFAULT_AGENT else f" --agent {shlex.quote(agent)}"
+    hint = escape(f"fetch its answer with: optimizer fetch {request_id}{name}")
     Console(stderr=True, highlight=False).print(f"[dim]{hint}[/dim]", soft_wrap=True)
     return 0
 

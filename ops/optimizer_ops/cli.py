@@ -110,7 +110,7 @@ def ask(
     task: Annotated[str | None, typer.Option(help="code, reasoning, creative, long or general.")] = None,
     timeout: Annotated[float, typer.Option(help="Deadline in seconds.")] = 60.0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not take the answer from the cache.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole reply as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole reply, or the id, as JSON.")] = False,
     submit: Annotated[bool, typer.Option("--submit", help="Print an id and leave: see optimizer fetch.")] = False,
     config: ConfigOption = None,
 ) -> None:
@@ -135,7 +135,7 @@ def ask(
 @app.command(rich_help_panel="Using it")
 def fetch(
     request_id: Annotated[str, typer.Argument(help="What optimizer ask --submit has printed.")],
-    agent: Annotated[str, typer.Option(help="Who asks.")] = "cli",
+    agent: Annotated[str, typer.Option(help="Who asks: a name in which whoever submitted it may ask.")] = "cli",
     timeout: Annotated[float, typer.Option(help="For how many seconds to wait for the answer.", min=0)] = 60.0,
     status: Annotated[bool, typer.Option("--status", help="Only tell how it stands.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Cancel it.")] = False,
@@ -143,6 +143,8 @@ def fetch(
     config: ConfigOption = None,
 ) -> None:
     """Fetch the answer to a question that was submitted, within 15 minutes of when it was there."""
+    if status and cancel:
+        raise typer.BadParameter("Either --status or --cancel, not both.")
     from optimizer_ops.ask import fetch as run_fetch
 
     code = run_fetch(
@@ -188,8 +190,8 @@ def topology(
 
 app.add_typer(budgets)
 app.add_typer(dead, name="dead", rich_help_panel="Steering it")
-app.add_typer(forget)
 app.add_typer(permissions)
+app.add_typer(forget)
 
 
 @app.command(rich_help_panel="Trying it", context_settings={"ignore_unknown_options": False})

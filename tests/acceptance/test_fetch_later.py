@@ -1,6 +1,7 @@
 """Fetch later: what is submitted is answered though nobody waits, and fetched from any process of the same user."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -274,7 +275,13 @@ async def test_command_line(serving, client):
     """`ask --submit` prints an id alone; `fetch` prints the answer, and its exit code tells that there is none yet."""
     ours = ("-m", "optimizer_ops")
     code, request_id, hint = await command(serving, *ours, "ask", "--submit", "--model", "slow", "an operator's")
-    assert (code, f"optimizer fetch {request_id}" in hint) == (0, True)
+    assert (code, hint.endswith(f"optimizer fetch {request_id}\n")) == (0, True)
+    code, told, _ = await command(serving, *ours, "ask", "--submit", "--json", "--agent", "qa 1", "an operator's")
+    other = json.loads(told)["id"]
+    code, _, hint = await command(serving, *ours, "ask", "--submit", "--agent", "qa 1", "an operator's")
+    assert hint.endswith(" --agent 'qa 1'\n")
+    assert (await command(serving, *ours, "fetch", other, "--agent", "qa 1"))[1][:5] == "echo:"
+    assert (await command(serving, *ours, "fetch", other, "--status", "--cancel"))[0] == 2
     code, printed, _ = await command(serving, *ours, "fetch", request_id, "--timeout", "20")
     assert (code, printed[:5]) == (0, "echo:")
     assert await command(serving, *ours, "fetch", "--status", request_id) == (0, "it has been answered", "")

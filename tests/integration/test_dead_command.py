@@ -84,6 +84,8 @@ def test_list_and_show_take_nothing_away(tap):
     assert PROMPT not in out + shown
     _, whole, _ = dead("show", "old", "--prompt")
     assert PROMPT in whole
+    _, whole, _ = dead("show", "old", "--prompt", "--json")
+    assert PROMPT in str(json.loads(whole)["letters"][0]["body"])
 
 
 def test_drop(tap):
@@ -93,7 +95,7 @@ def test_drop(tap):
 
     assert dead("drop", "a") == (0, "1 dead letter dropped.\n", "")
     code, out, err = dead("drop", "a", "c", "--older-than", "1h")
-    assert (code, out) == (1, "no dead letter dropped.\n")
+    assert (code, out) == (1, "No dead letter dropped.\n")
     assert "There is no dead letter a" in err
     assert dead("drop", "--older-than", "1h")[1] == "1 dead letter dropped.\n"
     assert listed() == ["c"]

@@ -454,6 +454,12 @@ async def test_what_is_refused_is_told(line):
 async def test_topology_check_of_an_agent(line, capsys):
     """`optimizer topology` run by a user who may not declare says so, with exit code 77."""
     assert await check(line.broker.url("bert"), line.prefix, []) == 77
+    environment = {
+        "OPTIMIZER_AMQP_URL": line.broker.url("bert"),
+        "OPTIMIZER_CONFIG": str(line.folder / "optimizer.toml"),
+    }
+    for words in (["dead", "list"], ["forget", "--tenant", "acme", "--yes"]):
+        assert (await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)).exit_code == 77
     assert "refused for user 'bert'" in capsys.readouterr().err
 
 

@@ -50,11 +50,11 @@ def replay(
     timeout: Annotated[float, typer.Option(help="The new deadline, in seconds from now.", min=0.1, max=86_400)] = 60.0,
     config: ConfigOption = None,
 ) -> None:
-    """Send letters back to where they came from, with a fresh deadline; each leaves the dead letters when it is sent.
+    r"""Send letters back to where they came from, with a fresh deadline; each leaves the dead letters when it is sent.
 
     Who asked was told an error and has gone. A request keeps its id, and its sender can fetch the answer for 15
     minutes; a call gets a new id, and its answer lies in the cache for whoever asks the same again. One that kills its
-    workers is started three times more. With [users] or [tenants], run this as the coordinators' RabbitMQ user.
+    workers is started three times more. With \[users] or \[tenants], run this as the coordinators' RabbitMQ user.
     """
     from optimizer_ops.dead.run import replay as run_replay
 

@@ -10,9 +10,9 @@ from optimizer_ops.dead.letters import Busy, Kept, Letters, letters
 from optimizer_ops.dead.replay import CannotReplay, Replay
 from optimizer_ops.dead.shown import body_of, json_of, page, plain
 from optimizer_ops.words import count_of
-from optimizer_service.lifetime import EXIT_UNAVAILABLE, run
+from optimizer_service.lifetime import EXIT_NOT_PERMITTED, EXIT_UNAVAILABLE, run
 from optimizer_state.store import RedisAway, Store
-from optimizer_wire.broker_errors import BrokerUnavailable, Refused, Unconfirmed, Unroutable
+from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted, Refused, Unconfirmed, Unroutable
 from optimizer_wire.dead_letters import DeadLetter
 from optimizer_wire.topology import Names
 
@@ -44,7 +44,10 @@ def show(config: Config, name: str, *, prompt: bool, as_json: bool) -> int:
     async def work(box: Letters) -> int:
         for kept in await box.all(lambda letter: prompt and letter.id == name):
             if kept.letter.id == name:
-                print(json_of([kept]) if as_json else page(kept))
+                if as_json:
+                    print(json_of([kept], with_body=prompt))
+                    return 0
+                print(page(kept))
                 if prompt:
                     print(body_of(kept.letter))
                 return 0
@@ -61,7 +64,7 @@ def drop(config: Config, names: Sequence[str], *, every: bool, older_than_s: int
         chosen = [kept for kept in await box.all() if wanted(kept.letter)]
         for kept in chosen:
             await box.remove(kept)
-        print(f"{count_of(len(chosen), 'dead letter')} dropped.")
+        print(f"{count_of(len(chosen), 'dead letter').capitalize()} dropped.")
         return _unknown(_missing(names, chosen))
 
     return _run(config, work)
@@ -131,6 +134,9 @@ def _run(config: Config, work: _Work) -> int:
         except Busy as error:
             print(f"optimizer: {error}", file=sys.stderr)
             return EXIT_BUSY
+        except NotPermitted as error:
+            print(f"optimizer: {error} Dead letters are for users with the role coordinator.", file=sys.stderr)
+            return EXIT_NOT_PERMITTED
         except (BrokerUnavailable, RedisAway, asyncio.CancelledError) as error:
             print(f"optimizer: {error}", file=sys.stderr)
             return EXIT_UNAVAILABLE

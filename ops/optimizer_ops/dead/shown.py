@@ -22,9 +22,10 @@ def described(kept: Kept) -> dict[str, Any]:
     return {**fields, "bytes": kept.size, "copies": len(kept.tags)}
 
 
-def json_of(letters: Sequence[Kept]) -> str:
-    """One JSON object."""
-    return msgspec.json.encode({"letters": [described(kept) for kept in letters]}).decode()
+def json_of(letters: Sequence[Kept], *, with_body: bool = False) -> str:
+    """One JSON object; `body` is JSON where it is msgpack, else a string as Python writes bytes."""
+    shown = [described(kept) | ({"body": _readable(kept.letter)} if with_body else {}) for kept in letters]
+    return msgspec.json.encode({"letters": shown}).decode()
 
 
 def row(kept: Kept, now_s: float) -> tuple[str, ...]:
@@ -62,11 +63,15 @@ def page(kept: Kept) -> str:
 
 def body_of(letter: DeadLetter) -> str:
     """The body as JSON where it is msgpack, else as Python writes bytes."""
+    readable = _readable(letter)
+    return readable if isinstance(readable, str) else msgspec.json.format(bytes(readable), indent=2).decode()
+
+
+def _readable(letter: DeadLetter) -> msgspec.Raw | str:
     try:
-        text = msgspec.json.encode(msgspec.msgpack.decode(letter.body))
+        return msgspec.Raw(msgspec.json.encode(msgspec.msgpack.decode(letter.body)))
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
         return repr(letter.body)
-    return msgspec.json.format(text, indent=2).decode()
 
 
 def size(count: int) -> str:

@@ -16,7 +16,7 @@ _EXIT_USAGE = 2
 
 @app.command(rich_help_panel="Steering it")
 def forget(
-    tenant: Annotated[str, typer.Option(help="Whose: as in [users] or [tenants]; default if there are none.")],
+    tenant: Annotated[str, typer.Option(help="Whose: as in \\[users] or \\[tenants]; default if there are none.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what there is.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     wait: Annotated[float, typer.Option(help="Seconds to wait for workers to let go.", min=0)] = 60.0,
@@ -27,6 +27,8 @@ def forget(
     from optimizer_service.lifetime import run
 
     settings = configuration(config)
+    if not tenant:
+        raise typer.BadParameter("The name of a tenant is not empty.", param_hint="--tenant")
     if not (dry_run or yes):
         _ask(tenant)
     raise typer.Exit(run(_forget(settings, tenant, wait_s=wait, dry_run=dry_run, as_json=as_json)))
@@ -40,9 +42,9 @@ async def _forget(config: Config, tenant: str, *, wait_s: float, dry_run: bool, 
     from optimizer_ops.forget.owners import users_of
     from optimizer_ops.forget.run import forget as run_forget
     from optimizer_ops.forget.tally import told
-    from optimizer_service.lifetime import EXIT_UNAVAILABLE
+    from optimizer_service.lifetime import EXIT_NOT_PERMITTED, EXIT_UNAVAILABLE
     from optimizer_state.store import RedisAway
-    from optimizer_wire.broker_errors import BrokerUnavailable
+    from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted
 
     if (config.users or config.tenants) and not users_of(config, tenant):
         said = f"the configuration names no user of the tenant {tenant}: its requests in queues cannot be told apart"
@@ -51,7 +53,7 @@ async def _forget(config: Config, tenant: str, *, wait_s: float, dry_run: bool, 
         tally = await run_forget(config, tenant, wait_s=wait_s, dry_run=dry_run)
     except (RedisAway, BrokerUnavailable) as error:
         print(f"optimizer: Not everything was removed; run it again when this is mended. {error}", file=sys.stderr)
-        return EXIT_UNAVAILABLE
+        return EXIT_NOT_PERMITTED if isinstance(error, NotPermitted) else EXIT_UNAVAILABLE
     except Busy as error:
         print(f"optimizer: The tenant's dead letters were not removed. {error}", file=sys.stderr)
         return EXIT_AGAIN

@@ -43,12 +43,11 @@ def told(tally: Tally) -> list[str]:
         )
     )
     if tally.dry_run:
-        waiting = (
-            f"{count_of(tally.waiting, 'message')} of all tenants in the queues, {tally.dead} of them dead letters"
-        )
+        waiting = count_of(tally.waiting, "message")
+        dead = f", {tally.dead} of them dead" if tally.dead else ""
         return [
             f"Redis holds of the tenant {tally.tenant}: {counts}. Nothing was removed.",
-            f"There is {waiting}: whose they are is looked at only when they are removed.",
+            f"The queues hold {waiting} of all tenants{dead}. Whose they are is looked at only when they are removed.",
         ]
     queued = f"{count_of(tally.waiting, 'message')} and {count_of(tally.dead, 'dead letter')}"
     lines = [f"Removed of the tenant {tally.tenant}: {counts}; from the queues {queued}."]
