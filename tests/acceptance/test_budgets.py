@@ -274,6 +274,7 @@ def hurt(tmp_path_factory, amqp_url) -> Iterator[dict[str, Any]]:
         )
 
 
+@pytest.mark.slow
 def test_windows_hold_in_trouble(hurt):
     """Five workers, one with a clock an hour ahead, slow calls, a FLUSHALL, then kill -9 again and again: no window of
     any request limit is exceeded, nor the concurrency."""
@@ -321,6 +322,7 @@ async def without_redis(stack: Stack, private_redis, workers: int, away_s: float
     return calls, meanwhile
 
 
+@pytest.mark.slow
 def test_windows_hold_without_redis(hurt):
     """Redis killed for six seconds: workers go on by their shares of 0.8 of each limit, and no window is exceeded,
     neither meanwhile nor when it is back."""

@@ -29,6 +29,7 @@ async def test_thousand_identical_requests_make_one_call(stack: Stack):
     assert replies[0].text.startswith(echo("the same"))
 
 
+@pytest.mark.slow
 async def test_leaders_worker_killed_in_mid_call(stack: Stack):
     """The same with the worker of the call killed by kill -9: the other one makes it again as soon as the dead one has
     been silent for five seconds, though the backend takes one call at a time; every request is answered."""
@@ -80,6 +81,7 @@ async def test_every_answer_belongs_to_its_question(stack: Stack):
     assert len(sim.calls()) == 250
 
 
+@pytest.mark.slow
 async def test_processes_killed_under_load(stack: Stack):
     """A coordinator and a worker killed by kill -9 under load: every request is answered."""
     stack.simulate("alpha", {"latency": {"base_s": 0.05}}, concurrency=16)
@@ -113,6 +115,7 @@ async def pressure(stack: Stack, sim, *, count: int, per_s: float, for_s: float)
     return max_in_window(in_time, per_s)[0], len(in_time)
 
 
+@pytest.mark.slow
 async def test_short_window_holds_and_is_used(stack: Stack):
     """Two workers of one backend under pressure never exceed 20 calls in any 3 s, and use 90 % of them."""
     sim = stack.simulate("alpha", limits={"short": {"count": 20, "per_s": 3.0}, "concurrency": 50})

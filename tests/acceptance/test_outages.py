@@ -3,10 +3,12 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+import pytest
 from tests.support.fleet import clients, load
 from tests.support.stack import Stack
 
 
+@pytest.mark.slow
 async def test_redis_stopped_and_started_again(stack: Stack, private_redis):
     """Redis stopped under load and started again: all answered meanwhile; then caching and collapsing are back."""
     stack.redis_url = private_redis.url
@@ -35,6 +37,7 @@ async def test_redis_stopped_and_started_again(stack: Stack, private_redis):
     assert len(back) == 100
 
 
+@pytest.mark.slow
 async def test_rabbitmq_killed_and_started_again(stack: Stack, private_rabbitmq):
     """RabbitMQ killed by kill -9 under load and started again: every process comes back, every request is answered."""
     stack.amqp_url = private_rabbitmq.url
