@@ -14,36 +14,38 @@ request whose ack was handled has been answered. A call is published with a conf
 
 import asyncio
 import time
-from collections.abc import Awaitable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from aiormq.abc import DeliveredMessage
 
-from optimizer_coordinator.custody import LOOK_S, Custody
+from optimizer_coordinator.acting import Acting
+from optimizer_coordinator.background import Background
+from optimizer_coordinator.custody import LOOK_S
 from optimizer_coordinator.dispatch import Dispatcher
 from optimizer_coordinator.gate import Gate
 from optimizer_coordinator.intake import Envelope, Intake, Lookup, Reception
 from optimizer_coordinator.leading import Leading
 from optimizer_coordinator.line import Barrier
-from optimizer_coordinator.look import HeldTooLong
 from optimizer_coordinator.lookups import Lookups
 from optimizer_coordinator.metrics import ADMISSION, BATCH, REDIS_UP, REQUESTS
 from optimizer_coordinator.sending_back import SendingBack, origin_of
+from optimizer_coordinator.settling import Settling
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
+from optimizer_coordinator.submitted import Submitted
 from optimizer_coordinator.turns import TurnBarrier
 from optimizer_service.crash_points import crash_point
 from optimizer_service.logs import Logger
 from optimizer_service.outbox import Outbox
-from optimizer_state.flights import Admitted, Flights, Gone, Hit, Join, Known, Lead, flight_by_chance
+from optimizer_state.flights import Admitted, Flights, Lead, flight_by_chance
 from optimizer_state.mailboxes import Mailboxes
 from optimizer_state.store import RedisAway, Store
 from optimizer_state.turns import Turns
-from optimizer_wire.broker_errors import BrokerUnavailable, Unconfirmed
+from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.channel import Channel
-from optimizer_wire.deliveries import delivery_of
-from optimizer_wire.errors import Cancelled, DeadlineExceeded, IdempotencyConflict, OptimizerError
-from optimizer_wire.messages import FETCH_TYPE, Waiter
+from optimizer_wire.errors import OptimizerError
+from optimizer_wire.messages import FETCH_TYPE
 from optimizer_wire.session import Session
 from optimizer_wire.topology import Names
 
@@ -88,18 +90,20 @@ class Stage:
         self._requests = parts.names.requests
         self._inbox: list[DeliveredMessage] = []
         self._filled = asyncio.Event()
-        self._pending: set[asyncio.Future[None]] = set()
+        self._background = Background()
         self._busy = False
         outbox = Outbox(channel, parts.names, parts.store)
         self.speaker = Speaker(outbox, parts.source, self._clock)
         self._turns = TurnBarrier(Turns(parts.store), parts.flights, self.speaker, self._clock)
         barriers = (self._turns, *parts.barriers)
         self._gate = Gate(barriers, parts.store, parts.flights, self.speaker, parts.hold_s)
-        self._sending_back = SendingBack(calls, parts.names, session.user, self._clock)
-        self._mailboxes = Mailboxes(parts.store)
-        self._custody = Custody(parts.store, channel, self.speaker, parts.hold_s, self.deliver, self._send_back)
+        sending_back = SendingBack(calls, parts.names, session.user, self._clock)
+        self._settling = Settling(
+            session, channel, parts.store, parts.reception, self.speaker, sending_back, parts.hold_s, self.deliver
+        )
+        self._submitted = Submitted(Mailboxes(parts.store), self._gate, self._settling)
         self._lookups = Lookups(parts.store, parts.flights, parts.reception, snapshot, outbox)
-        self._leading = Leading(
+        leading = Leading(
             parts.reception,
             snapshot,
             self._gate,
@@ -109,6 +113,7 @@ class Stage:
             parts.flights,
             self.speaker,
         )
+        self._acting = Acting(session, self._settling, leading, self._turns, self.speaker, self._background, log)
 
     def deliver(self, message: DeliveredMessage) -> None:
         """Take one message off the channel."""
@@ -117,7 +122,7 @@ class Stage:
 
     def consumed(self) -> Collection[str]:
         """The queue of requests, as long as there is room for more of them."""
-        held = len(self._inbox) + len(self._pending) + len(self._custody)
+        held = len(self._inbox) + len(self._background) + len(self._settling.custody)
         return (self._requests,) if held < ROOM else ()
 
     async def work(self) -> None:
@@ -148,25 +153,23 @@ class Stage:
         """Look after the submitted requests in custody until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
-            await self._custody.look()
+            await self._settling.custody.look()
 
     async def drain(self, consumer: str) -> None:
         """Take nothing more of this consumer and finish what was taken, for at most the configured time."""
         try:
             async with asyncio.timeout(self._drain_s):
                 await self._channel.stop_consuming(consumer)
-                while self._inbox or self._busy or self._pending:  # noqa: ASYNC110 - three things, once in a life
+                while self._inbox or self._busy or self._background:  # noqa: ASYNC110 - three things, once in a life
                     await asyncio.sleep(0.01)
                 await self._channel.flush()
         except (TimeoutError, BrokerUnavailable):
-            self._log.warning("left undone", requests=len(self._inbox) + len(self._pending))
+            self._log.warning("left undone", requests=len(self._inbox) + len(self._background))
 
     async def abandon(self) -> None:
         """Stop what is still on its way; its requests are unacked, so that another coordinator gets them."""
         self._gate.close()
-        for task in list(self._pending):
-            task.cancel()
-        await asyncio.gather(*self._pending, return_exceptions=True)
+        await self._background.cancel()
 
     async def _handle(self, batch: Sequence[DeliveredMessage]) -> None:
         started = time.perf_counter()
@@ -181,7 +184,7 @@ class Stage:
                     continue
                 intake = self._reception.receive(envelope)
             except OptimizerError as error:
-                await self._refuse(message, envelope, error)
+                await self._settling.refuse(message, envelope, error)
                 continue
             if intake.cancel:
                 await self._cancel(message, intake)
@@ -189,19 +192,19 @@ class Stage:
                 submitted.append((message, intake))
             else:
                 taken.append((message, self._gate.mark(intake)))
-        taken += await self._opened(submitted)
+        taken += await self._submitted.open(submitted)
         if taken:
             admitted = await self._admit([intake for _, intake in taken])
             crash_point("coordinator.after_admit")
             BATCH.observe(len(taken))
             ADMISSION.observe(time.perf_counter() - started)
             for (message, intake), decision in zip(taken, admitted, strict=True):
-                await self._decided(message, intake, decision)
+                await self._acting.act(message, intake, decision)
 
     async def _look_up(self, message: DeliveredMessage, lookup: Lookup) -> None:
         """Answer a question about a submitted request. Whoever asks asks again, so that nothing is kept for it."""
-        self._spawn(self._answer(lookup))
-        await self._ack(message)
+        self._background.spawn(self._answer(lookup))
+        await self._settling.ack(message)
 
     async def _answer(self, lookup: Lookup) -> None:
         try:
@@ -210,34 +213,6 @@ class Stage:
             self._session.lost.set()
         except Exception:  # noqa: BLE001 - one question that cannot be answered must not harm its neighbours
             self._log.exception("lookup failed")
-
-    async def _opened(
-        self, submitted: Sequence[tuple[DeliveredMessage, Intake]]
-    ) -> list[tuple[DeliveredMessage, Intake]]:
-        """Note that these were submitted; returns those that are to be admitted, with the deadlines they came with."""
-        if not submitted:
-            return []
-        try:
-            opened = await self._mailboxes.open([intake.submission for _, intake in submitted])
-        except RedisAway:
-            # They lead calls of their own; a worker keeps their answers until Redis is back.
-            return [(message, self._gate.mark(intake)) for message, intake in submitted]
-        taken = []
-        for (message, intake), found in zip(submitted, opened, strict=True):
-            if found.submission is not None:
-                admission = replace(intake.admission, waiter=found.submission.waiter)
-                taken.append((message, self._gate.mark(replace(intake, admission=admission))))
-            elif found.verdict == "conflict":
-                await self._conflict(message, intake)
-            else:
-                REQUESTS.labels("known").inc()
-                await self._ack(message)
-        return taken
-
-    async def _conflict(self, message: DeliveredMessage, intake: Intake) -> None:
-        """The id belongs to another request, whose answer is the one to be fetched under it."""
-        error = IdempotencyConflict("Another request was submitted under this id; submit this one under its own.")
-        await self._refuse_to(message, None, intake.request.agent, error)
 
     async def _admit(self, intakes: Sequence[Intake]) -> Sequence[Admitted]:
         """Decide; without Redis every request leads a call of its own."""
@@ -249,102 +224,6 @@ class Stage:
         REDIS_UP.set(1)
         return decisions
 
-    async def _decided(self, message: DeliveredMessage, intake: Intake, decision: Admitted) -> None:
-        try:
-            await self._act(message, intake, decision)
-        except RedisAway:
-            await self._untold(message, intake)
-
-    async def _untold(self, message: DeliveredMessage, intake: Intake) -> None:
-        """Redis is away, so that a mailbox could not be told. Those of others are looked after by who has their
-        messages.
-        """
-        if intake.submitted:
-            self._custody.untold(message)
-        else:
-            await self._ack(message)
-
-    async def _act(self, message: DeliveredMessage, intake: Intake, decision: Admitted) -> None:
-        match decision:
-            case Hit(answer):
-                REQUESTS.labels("hit").inc()
-                await self.speaker.hit(intake, answer)
-                crash_point("coordinator.after_reply")
-                self._pass_by(intake)
-                await self._ack(message)
-            case Known(answer):
-                REQUESTS.labels("known").inc()
-                await self.speaker.answer(answer, (intake.waiter,))
-                crash_point("coordinator.after_reply")
-                self._pass_by(intake)
-                await self._ack(message)
-            case Gone(why):
-                REQUESTS.labels("gone").inc()
-                # A late copy, whose sender drops this; or its sender asks anew under the old id, and waits.
-                await self.speaker.failed(intake, _ended(why), (intake.waiter,))
-                self._pass_by(intake)
-                await self._ack(message)
-            case Join():
-                await self._join(message, intake, decision)
-            case Lead(flight):
-                REQUESTS.labels("led").inc()
-                await self.speaker.led(intake, flight)
-                self._spawn(self._lead(message, intake, decision))
-
-    async def _join(self, message: DeliveredMessage, intake: Intake, join: Join) -> None:
-        # The same request once more was not collapsed: nobody saved a call.
-        REQUESTS.labels("resubmitted" if join.known else "joined").inc()
-        if not join.known:
-            await self.speaker.joined(intake, join.flight, join.number)
-            if not join.gated:
-                self._pass_by(intake)
-        if join.publish_again:
-            self._spawn(self._lead(message, intake, join))
-        else:
-            await self._handled(message, intake, join)
-
-    async def _lead(self, message: DeliveredMessage, intake: Intake, decision: Lead | Join) -> None:
-        """Publish the call; only then is the request handled. An unknown outcome leaves it to another coordinator."""
-        try:
-            if await self._leading.lead(intake, decision):
-                await self._handled(message, intake, decision)
-        except HeldTooLong:
-            await self._send_back(message, intake.waiter)
-        except RedisAway:
-            await self._untold(message, intake)
-        except BrokerUnavailable:
-            self._session.lost.set()
-        except Exception:  # noqa: BLE001 - whatever it was, another coordinator must get what this one holds
-            self._log.exception("request failed")
-            self._session.lost.set()
-
-    async def _handled(self, message: DeliveredMessage, intake: Intake, decision: Lead | Join) -> None:
-        """There is a call, which carries this request if it leads it; one that was submitted and joined is watched."""
-        if isinstance(decision, Join) and intake.submitted and self._custody.joined(message, intake.submission):
-            return
-        await self._ack(message)
-
-    async def _send_back(self, message: DeliveredMessage, waiter: Waiter) -> None:
-        """It waited for as long as a message may be kept: to the end of the queue with it, or to this place again.
-
-        Not by requeueing, but for a full queue: that counts towards the delivery limit, as if it had harmed somebody.
-        """
-        REQUESTS.labels("sent_back").inc()
-        try:
-            sent = await self._sending_back.send(message, waiter)
-        except Unconfirmed:
-            self._session.lost.set()
-            return
-        if sent:
-            await self._ack(message)
-        elif self._custody.settle(message):
-            await self._channel.requeue(_tag(message))
-
-    def _pass_by(self, intake: Intake) -> None:
-        """It needs no call of its own, so that nobody is to wait for its turn."""
-        if intake.request.ordering_key:
-            self._spawn(self._turns.pass_by(intake))
-
     async def _cancel(self, message: DeliveredMessage, intake: Intake) -> None:
         REQUESTS.labels("cancelled").inc()
         await self._turns.cancelled(intake)
@@ -352,45 +231,7 @@ class Stage:
             await self._flights.cancel(intake.admission.fingerprint, intake.waiter)
         except RedisAway:
             self._log.warning("cancel ignored", reason="redis is away")
-        await self._ack(message)
-
-    async def _refuse(self, message: DeliveredMessage, envelope: Envelope, error: OptimizerError) -> None:
-        """Tell the sender, if there is one to tell, and keep the message among the dead letters."""
-        await self._refuse_to(
-            message, self._reception.answer_to(envelope), self._reception.named_agent(envelope), error
-        )
-
-    async def _refuse_to(
-        self, message: DeliveredMessage, reply_to: str | None, agent: str | None, error: OptimizerError
-    ) -> None:
-        REQUESTS.labels("refused").inc()
-        try:
-            await self.speaker.refuse(message, reply_to, agent, error)
-        except RedisAway:
-            self._custody.untold(message)
-            return
-        if self._custody.settle(message):
-            await self._channel.reject(_tag(message))
-
-    async def _ack(self, message: DeliveredMessage) -> None:
-        if self._custody.settle(message):
-            await self._channel.ack(_tag(message))
-        crash_point("coordinator.after_ack")
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
-
-
-def _ended(why: str) -> OptimizerError:
-    if why == "cancelled":
-        return Cancelled("The request of this id was cancelled; ask again under another id.")
-    return DeadlineExceeded("The deadline of the request of this id has passed; ask again under another id.")
-
-
-def _tag(message: DeliveredMessage) -> int:
-    return delivery_of(message)[0]
+        await self._settling.ack(message)
 
 
 def _envelope(message: DeliveredMessage, coordinators: str, now_ms: int) -> Envelope:
