@@ -12,7 +12,7 @@ from optimizer_coordinator.speaker import Speaker
 from optimizer_coordinator.turns import TurnBarrier
 from optimizer_service.crash_points import crash_point
 from optimizer_service.logs import Logger
-from optimizer_state.flights import Admitted, Gone, Hit, Join, Known, Lead
+from optimizer_state.admission import Admitted, Gone, Hit, Join, Known, Lead
 from optimizer_state.store import RedisAway
 from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.errors import Cancelled, DeadlineExceeded, OptimizerError

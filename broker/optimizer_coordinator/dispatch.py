@@ -9,7 +9,8 @@ from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
 from optimizer_service.crash_points import crash_point
 from optimizer_service.outbox import publish_call
-from optimizer_state.flights import Answer, Flights
+from optimizer_state.answer import Answer
+from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway
 from optimizer_wire.broker_errors import Blocked, Refused, Unconfirmed, Unroutable
 from optimizer_wire.channel import Channel

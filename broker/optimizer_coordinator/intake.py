@@ -6,7 +6,7 @@ from optimizer_config.model import Config
 from optimizer_coordinator.routing import Router, View
 from optimizer_coordinator.senders import Senders
 from optimizer_coordinator.tasks import detect
-from optimizer_state.flights import Admission
+from optimizer_state.admission import Admission
 from optimizer_state.mailboxes import Submission, address_of
 from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
 from optimizer_wire.errors import AuthenticationError, DeadlineExceeded, InvalidRequest

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import msgspec
 
 from optimizer_coordinator.intake import Envelope, Reception
-from optimizer_state.flights import Answer, Flights
+from optimizer_state.answer import Answer
+from optimizer_state.flights import Flights
 from optimizer_state.mailboxes import is_mailbox
 from optimizer_state.owners import owned_by
 from optimizer_state.store import RedisAway, Store

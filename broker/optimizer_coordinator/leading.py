@@ -8,7 +8,8 @@ from optimizer_coordinator.intake import Intake, Reception
 from optimizer_coordinator.metrics import REQUESTS
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
-from optimizer_state.flights import Flights, Join, Lead
+from optimizer_state.admission import Join, Lead
+from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway
 from optimizer_wire import events
 from optimizer_wire.errors import OptimizerError, QuotaExceeded

@@ -7,8 +7,9 @@ from typing import Any
 
 from optimizer_coordinator.line import Lines, Waiting
 from optimizer_coordinator.speaker import Speaker
-from optimizer_state.flights import Flights, GateVerdict
+from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Step, Store
+from optimizer_state.verdicts import GateVerdict
 from optimizer_wire.errors import Cancelled, DeadlineExceeded, OptimizerError
 
 # How often everybody is looked after: whether it is still wanted, and has time left.

@@ -21,12 +21,13 @@ from optimizer_coordinator.intake import Lookup, Reception
 from optimizer_coordinator.metrics import FETCHES
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_service.outbox import Outbox
-from optimizer_state.flights import Fate, Flights
+from optimizer_state.flights import Flights
 from optimizer_state.mailboxes import Mailboxes, Seen, Submission
 from optimizer_state.outlooks import NEVER_MS
 from optimizer_state.places import Places
 from optimizer_state.replies import reply_of, source_for
 from optimizer_state.store import RedisAway, Store
+from optimizer_state.verdicts import Fate
 from optimizer_wire.errors import Cancelled, InternalError, NotFoundError, OptimizerError
 from optimizer_wire.messages import VERSION, Reply, State, Status
 

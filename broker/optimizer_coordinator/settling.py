@@ -10,7 +10,7 @@ from optimizer_coordinator.metrics import REQUESTS
 from optimizer_coordinator.sending_back import SendingBack
 from optimizer_coordinator.speaker import Speaker
 from optimizer_service.crash_points import crash_point
-from optimizer_state.flights import Join, Lead
+from optimizer_state.admission import Join, Lead
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.broker_errors import Unconfirmed
 from optimizer_wire.channel import Channel

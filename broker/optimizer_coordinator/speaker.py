@@ -8,8 +8,8 @@ from aiormq.abc import DeliveredMessage
 
 from optimizer_coordinator.intake import Intake
 from optimizer_service.outbox import Outbox
+from optimizer_state.answer import Answer
 from optimizer_state.clock import FleetClock
-from optimizer_state.flights import Answer
 from optimizer_state.mailboxes import is_mailbox
 from optimizer_state.replies import reply_of
 from optimizer_state.store import RedisAway

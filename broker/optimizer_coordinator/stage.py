@@ -38,7 +38,8 @@ from optimizer_coordinator.turns import TurnBarrier
 from optimizer_service.crash_points import crash_point
 from optimizer_service.logs import Logger
 from optimizer_service.outbox import Outbox
-from optimizer_state.flights import Admitted, Flights, Lead, flight_by_chance
+from optimizer_state.admission import Admitted, Lead
+from optimizer_state.flights import Flights, flight_by_chance
 from optimizer_state.mailboxes import Mailboxes
 from optimizer_state.store import RedisAway, Store
 from optimizer_state.turns import Turns

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from optimizer_state.flights import Answer
+from optimizer_state.answer import Answer
 from optimizer_state.mailboxes import Mailboxes, is_mailbox
 from optimizer_state.replies import reply_of, source_for
 from optimizer_state.store import Store

@@ -5,167 +5,30 @@ Thin typed shell over `lua/{admit,gate,begin,renew,complete,release,cancel,fate,
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from optimizer_state.admission import Admission, Admitted, admitted
+from optimizer_state.answer import Answer, packed, unpacked
 from optimizer_state.starts import MOST_STARTS
 from optimizer_state.store import Step, Store
-from optimizer_wire.messages import NO_RESULT, Call, ErrorInfo, Task, Usage, Waiter
+from optimizer_state.verdicts import Begun, Completed, Fate, FateVerdict, GateVerdict
+from optimizer_wire.messages import Call, Waiter
 
 LEASE_MS = 15_000
 RENEW_S = 5.0
 KEEP_MS = 15 * 60 * 1000
 SWEEP_GRACE_MS = 60_000
 
-
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a flight ended, as Redis keeps it: for later requests in the cache, and for the flight's own waiters.
-
-    `tenant` is whose call it was, and `since_ms` when they asked (`Flights.complete` fills them in): to forget them.
-    `dead`: the call's message belongs to the dead letters.
-    """
-
-    ok: bool
-    leader: str
-    stored_ms: int
-    tenant: str = ""
-    since_ms: int = 0
-    result: msgspec.Raw = NO_RESULT
-    backend: str | None = None
-    model: str | None = None
-    task: Task | None = None
-    usage: Usage | None = None
-    cost_usd: float | None = None
-    call_ms: float = 0.0
-    attempts: int = 0
-    error: ErrorInfo | None = None
-    dead: bool = False
-
-
 _encoder = msgspec.msgpack.Encoder()
-_answers = msgspec.msgpack.Decoder(Answer)
 _waiters = msgspec.msgpack.Decoder(Waiter)
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A request on its way in. `may_read`: whether a stored answer will do; `gated`: it must pass the gate to lead."""
-
-    fingerprint: str
-    waiter: Waiter
-    may_read: bool
-    gated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A stored answer."""
-
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The answer of the flight that this very request was in."""
-
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The request was cancelled or its deadline passed: a late copy of it is to be dropped."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """The request waits in a flight; with `publish_again` its call may have been lost, or must become more urgent.
-
-    `known`: it waited there before, so that this is the same request once more. `gated`: whoever leads still waits at
-    the gate, so that this one may go itself.
-    """
-
-    flight: int
-    number: int
-    publish_again: bool
-    known: bool = False
-    gated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """The request opened a flight; its call is to be published."""
-
-    flight: int
-
-
-Admitted = Hit | Known | Gone | Join | Lead
-GateVerdict = Literal["wait", "enter", "entered", "published", "cancelled", "expired"]
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """What became of the wish to run a dispatch.
-
-    `run`; `answered` with the outcome and those to tell; `hit`: the cache has it; `busy`: another `owner` has a lease
-    for `busy_ms`; `nobody` waits any more; `moved`: another dispatch or flight has taken over; `redispatch`: publish
-    the next dispatch, its worker died before it could; `suspect`: it has killed so many workers that it may only run
-    alone; `poison`: it has killed `deaths` workers and is to be ended.
-    """
-
-    verdict: Literal["run", "answered", "hit", "busy", "nobody", "moved", "redispatch", "suspect", "poison"]
-    answer: Answer | None = None
-    waiters: tuple[Waiter, ...] = ()
-    busy_ms: int = 0
-    owner: str = ""
-    number: int = 0
-    deaths: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """Whether this owner ended the flight, and whom to tell; without waiters, another owner has the flight."""
-
-    mine: bool
-    waiters: tuple[Waiter, ...] = ()
 
 
 def _name(waiter: Waiter) -> str:
     """How a request is named in its flight: ids are chosen by those who ask, and another user's is another request."""
     user, _, _ = waiter.reply_to.rpartition(".")
     return f"{waiter.id}\t{user}"
-
-
-FateVerdict = Literal["done", "gone", "running", "waiting", "gated", "none"]
-
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """How it stands with a request: its flight is `done` with an answer, its call is `running`, `waiting` or still
-    `gated` by a quota or its turn, or it is `gone`: it was cancelled, or its deadline passed (`why`). `none`: Redis
-    does not know it.
-    """
-
-    verdict: FateVerdict
-    answer: Answer | None = None
-    why: str = ""
-
-
-def _admitted(reply: list[Any]) -> Admitted:
-    match reply[0]:
-        case b"hit":
-            return Hit(_answers.decode(reply[1]))
-        case b"known":
-            return Known(_answers.decode(reply[2]))
-        case b"gone":
-            return Gone(reply[1].decode())
-        case b"join":
-            return Join(int(reply[1]), int(reply[2]), reply[3] == 1, reply[4] == 1, reply[5] == 1)
-        case _:
-            return Lead(int(reply[1]))
 
 
 def flight_by_chance() -> int:
@@ -189,7 +52,7 @@ class Flights:
     async def admit(self, batch: Sequence[Admission]) -> list[Admitted]:
         """Admit requests in one round trip."""
         replies = await self._store.run([self._admit_step(admission) for admission in batch])
-        return [_admitted(reply) for reply in replies]
+        return [admitted(reply) for reply in replies]
 
     def _admit_step(self, admission: Admission) -> Step:
         waiter = admission.waiter
@@ -251,9 +114,9 @@ class Flights:
         match verdict := reply[0].decode():
             case "answered":
                 waiters = tuple(_waiters.decode(blob) for blob in reply[2:])
-                return Begun("answered", _answers.decode(reply[1]), waiters)
+                return Begun("answered", unpacked(reply[1]), waiters)
             case "hit":
-                return Begun("hit", _answers.decode(reply[1]), (waiter,))
+                return Begun("hit", unpacked(reply[1]), (waiter,))
             case "busy":
                 return Begun("busy", busy_ms=int(reply[1]), owner=reply[2].decode())
             case "redispatch":
@@ -284,7 +147,7 @@ class Flights:
             call.flight,
             call.number,
             owner,
-            _encoder.encode(answer),
+            packed(answer),
             store_ttl_ms,
             KEEP_MS,
             _name(call.waiter),
@@ -328,7 +191,7 @@ class Flights:
         verdict: FateVerdict = reply[0].decode()
         match verdict:
             case "done":
-                return Fate(verdict, _answers.decode(reply[1]))
+                return Fate(verdict, unpacked(reply[1]))
             case "gone":
                 return Fate(verdict, why=reply[1].decode())
             case _:

@@ -19,9 +19,9 @@ from typing import Any
 from optimizer_config.amounts import Amounts
 from optimizer_config.model import BreakerSettings, Limit
 from optimizer_config.model import Quotas as Settings
+from optimizer_state.answer import Answer
 from optimizer_state.budget_steps import Ending, reserve_step, settle_step
 from optimizer_state.estimates import TOKENS_AROUND, TOKENS_PER_CHAR, UNKNOWN_OUTPUT_TOKENS
-from optimizer_state.flights import Answer
 from optimizer_state.grants import Settled
 from optimizer_state.local_quota import LocalQuota
 from optimizer_state.store import RedisAway, Step, Store

@@ -1,6 +1,6 @@
 """From the outcome of a flight to the reply of each of its waiters."""
 
-from optimizer_state.flights import Answer
+from optimizer_state.answer import Answer
 from optimizer_wire.messages import VERSION, Reply, Source, Timings, Waiter
 
 

@@ -6,7 +6,9 @@ import msgspec
 import pytest
 from tests.support.leftovers import delete_keys
 
-from optimizer_state.flights import Admission, Answer, Flights, Gone, Hit, Join, Known, Lead
+from optimizer_state.admission import Admission, Gone, Hit, Join, Known, Lead
+from optimizer_state.answer import Answer
+from optimizer_state.flights import Flights
 from optimizer_state.store import Store
 from optimizer_wire.messages import Call, Hop, Priority, Waiter
 

@@ -4,7 +4,9 @@ import msgspec
 import pytest
 import redis
 
-from optimizer_state.flights import Admission, Answer, Flights, Gone, Hit, Join, Lead
+from optimizer_state.admission import Admission, Gone, Hit, Join, Lead
+from optimizer_state.answer import Answer
+from optimizer_state.flights import Flights
 from optimizer_state.forgotten import Erasure, Forgotten
 from optimizer_state.mailboxes import Mailboxes, Submission, address_of
 from optimizer_state.store import Store

@@ -13,7 +13,8 @@ from optimizer_coordinator import gate as gate_module
 from optimizer_coordinator import look as look_module
 from optimizer_coordinator.gate import Gate, GateClosed
 from optimizer_coordinator.quota import QuotaBarrier
-from optimizer_state.flights import Admission, Flights, Join
+from optimizer_state.admission import Admission, Join
+from optimizer_state.flights import Flights
 from optimizer_state.quotas import Quotas
 from optimizer_state.store import Store
 from optimizer_wire.errors import Cancelled, DeadlineExceeded, Overloaded, QuotaExceeded

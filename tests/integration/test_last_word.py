@@ -9,7 +9,9 @@ from optimizer_config.model import Config
 from optimizer_coordinator.intake import Envelope, Reception
 from optimizer_coordinator.last_word import LastWords
 from optimizer_coordinator.routing import Router
-from optimizer_state.flights import Answer, Flights, Lead
+from optimizer_state.admission import Lead
+from optimizer_state.answer import Answer
+from optimizer_state.flights import Flights
 from optimizer_state.store import Store
 from optimizer_wire.codec import encode
 from optimizer_wire.dead_letters import DeadLetter

@@ -11,7 +11,9 @@ from pamqp.commands import Basic
 from optimizer_coordinator import custody
 from optimizer_coordinator.custody import Custody
 from optimizer_service.outbox import Outbox
-from optimizer_state.flights import KEEP_MS, Admission, Answer, Flights
+from optimizer_state.admission import Admission
+from optimizer_state.answer import Answer
+from optimizer_state.flights import KEEP_MS, Flights
 from optimizer_state.mailboxes import Mailboxes, Seen, Submission, address_of, is_mailbox, keys_of
 from optimizer_state.places import ASKED_MS, TOLD_MS, Place, Places
 from optimizer_state.presence import Presence

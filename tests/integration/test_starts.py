@@ -4,7 +4,9 @@ from itertools import count
 
 import pytest
 
-from optimizer_state.flights import Admission, Answer, Flights, Lead
+from optimizer_state.admission import Admission, Lead
+from optimizer_state.answer import Answer
+from optimizer_state.flights import Flights
 from optimizer_state.starts import MOST_STARTS
 from optimizer_state.store import Store
 from optimizer_wire.messages import Call, Hop, Waiter

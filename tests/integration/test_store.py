@@ -6,8 +6,9 @@ import time
 import pytest
 import redis.asyncio as redis
 
+from optimizer_state.admission import Admission, Join, Lead
 from optimizer_state.clock import FleetClock
-from optimizer_state.flights import Admission, Flights, Join, Lead
+from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Step, Store
 from optimizer_wire.messages import Waiter
 

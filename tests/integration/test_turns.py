@@ -9,7 +9,9 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from optimizer_state.flights import Admission, Answer, Flights
+from optimizer_state.admission import Admission
+from optimizer_state.answer import Answer
+from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Store
 from optimizer_state.turns import Go, Superseded, Turn, Turns, Waits, taken
 from optimizer_wire.messages import Call, Hop, Waiter

@@ -3,7 +3,9 @@
 import msgspec
 import pytest
 
-from optimizer_state.flights import Admission, Answer, Flights, Hit, Lead, flight_by_chance
+from optimizer_state.admission import Admission, Hit, Lead
+from optimizer_state.answer import Answer
+from optimizer_state.flights import Flights, flight_by_chance
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.messages import Call, Hop, Waiter

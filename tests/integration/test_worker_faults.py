@@ -11,7 +11,8 @@ from optimizer_backends.result import CallResult
 from optimizer_config.model import Backend, Config
 from optimizer_service.logs import logger
 from optimizer_service.outbox import publish_call
-from optimizer_state.flights import Admission, Flights
+from optimizer_state.admission import Admission
+from optimizer_state.flights import Flights
 from optimizer_state.store import Store
 from optimizer_wire.codec import decode
 from optimizer_wire.messages import Call, Hop, Reply, Waiter

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from optimizer_service.outbox import Outbox
+from optimizer_state.answer import Answer
 from optimizer_state.clock import FleetClock
-from optimizer_state.flights import Answer
 from optimizer_state.owners import owner_of
 from optimizer_state.quotas import Quotas
 from optimizer_state.store import RedisAway

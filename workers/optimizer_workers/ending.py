@@ -3,9 +3,11 @@
 import msgspec
 
 from optimizer_service.crash_points import crash_point
+from optimizer_state.answer import Answer
 from optimizer_state.clock import FleetClock
-from optimizer_state.flights import Answer, Completed, Flights
+from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway
+from optimizer_state.verdicts import Completed
 from optimizer_wire.errors import CODES, DeadlineExceeded, InternalError, OptimizerError
 from optimizer_workers.desk import Desk
 from optimizer_workers.job import Job

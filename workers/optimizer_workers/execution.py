@@ -22,8 +22,9 @@ from optimizer_backends.result import CallResult
 from optimizer_service.crash_points import crash_point
 from optimizer_state.budget import Grant
 from optimizer_state.clock import FleetClock
-from optimizer_state.flights import Begun, Flights
+from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway
+from optimizer_state.verdicts import Begun
 from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.messages import Source

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from optimizer_state.flights import Answer
+from optimizer_state.answer import Answer
 from optimizer_state.mailboxes import Mailboxes, Submission, is_mailbox
 from optimizer_state.presence import REJOIN_S
 from optimizer_state.store import RedisAway, Store

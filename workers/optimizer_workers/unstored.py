@@ -9,7 +9,8 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from optimizer_state.flights import Answer, Flights
+from optimizer_state.answer import Answer
+from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.messages import Call

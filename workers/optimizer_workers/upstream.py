@@ -14,8 +14,9 @@ from optimizer_backends.result import CallResult
 from optimizer_config.amounts import Amounts
 from optimizer_config.model import Backend
 from optimizer_service.crash_points import crash_point
+from optimizer_state.answer import Answer
 from optimizer_state.budget import BreakerChange, Grant, Settled
-from optimizer_state.flights import RENEW_S, Answer, Flights
+from optimizer_state.flights import RENEW_S, Flights
 from optimizer_state.store import RedisAway
 from optimizer_wire.codec import MAX_BODY_BYTES
 from optimizer_wire.messages import NO_RESULT

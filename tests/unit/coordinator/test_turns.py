@@ -7,7 +7,7 @@ import pytest
 
 from optimizer_coordinator.intake import Intake
 from optimizer_coordinator.turns import AWAY_MS, LONGEST_MS, NEEDED_MS, STEP_MS, TurnBarrier
-from optimizer_state.flights import Admission
+from optimizer_state.admission import Admission
 from optimizer_state.store import RedisAway
 from optimizer_state.turns import Turns
 from optimizer_wire.errors import Cancelled

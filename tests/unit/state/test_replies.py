@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from optimizer_state.flights import Answer
+from optimizer_state.answer import Answer
 from optimizer_state.replies import reply_of, source_for
 from optimizer_wire.messages import NO_RESULT, ErrorInfo, Timings, Usage, Waiter
 
