@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Literal, Protocol
 
 from optimizer_coordinator.intake import Intake
-from optimizer_state.store import Step
+from optimizer_state.scripts import Step
 
 # How many of a line ask at once. They ask for the same, so that whoever is behind one that must wait must wait too.
 ABREAST = 16

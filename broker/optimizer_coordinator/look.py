@@ -8,7 +8,8 @@ from typing import Any
 from optimizer_coordinator.line import Lines, Waiting
 from optimizer_coordinator.speaker import Speaker
 from optimizer_state.flights import Flights
-from optimizer_state.store import RedisAway, Step, Store
+from optimizer_state.scripts import Step
+from optimizer_state.store import RedisAway, Store
 from optimizer_state.verdicts import GateVerdict
 from optimizer_wire.errors import Cancelled, DeadlineExceeded, OptimizerError
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from optimizer_coordinator.intake import Intake
 from optimizer_coordinator.line import Held
 from optimizer_state.quotas import Over, Quotas, Wish
-from optimizer_state.store import Step
+from optimizer_state.scripts import Step
 from optimizer_wire import events
 from optimizer_wire.errors import QuotaExceeded
 from optimizer_wire.text import prompt_chars

@@ -23,7 +23,8 @@ from optimizer_coordinator.line import Held
 from optimizer_coordinator.speaker import Speaker
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Flights
-from optimizer_state.store import RedisAway, Step
+from optimizer_state.scripts import Step
+from optimizer_state.store import RedisAway
 from optimizer_state.turns import Older, Superseded, Turn, Turns, Waits, taken
 from optimizer_wire.errors import Cancelled
 from optimizer_wire.messages import Waiter

@@ -17,7 +17,8 @@ from optimizer_state.fleet_view import FleetView, Level, look_of
 from optimizer_state.grants import Ask, BreakerChange, Grant, Settled, Wait
 from optimizer_state.owners import owned_by, prefix_of
 from optimizer_state.periods import period
-from optimizer_state.store import NOTICE_S, RedisAway, Step, Store, backend_key
+from optimizer_state.scripts import Step, backend_key
+from optimizer_state.store import NOTICE_S, RedisAway, Store
 from optimizer_state.teller import LEASE_MS, Teller
 from optimizer_state.untold import Untold
 from optimizer_state.windows import amounts_by_window, shortest_ms, windows_of

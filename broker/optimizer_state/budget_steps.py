@@ -7,7 +7,7 @@ from optimizer_config.amounts import Remaining
 from optimizer_config.model import BreakerSettings
 from optimizer_state.grants import Health
 from optimizer_state.own_use import Part, Slot
-from optimizer_state.store import Step
+from optimizer_state.scripts import Step
 from optimizer_state.windows import Window
 
 Word = str | int

@@ -11,8 +11,9 @@ import msgspec
 
 from optimizer_state.admission import Admission, Admitted, admitted
 from optimizer_state.answer import Answer, packed, unpacked
+from optimizer_state.scripts import Step
 from optimizer_state.starts import MOST_STARTS
-from optimizer_state.store import Step, Store
+from optimizer_state.store import Store
 from optimizer_state.verdicts import Begun, Completed, Fate, FateVerdict, GateVerdict
 from optimizer_wire.messages import Call, Waiter
 

@@ -15,7 +15,8 @@ import msgspec
 
 from optimizer_state.flights import KEEP_MS
 from optimizer_state.mailboxes import address_of, is_mailbox
-from optimizer_state.store import Step, Store
+from optimizer_state.scripts import Step
+from optimizer_state.store import Store
 from optimizer_wire.messages import Waiter
 
 # No request lives longer (`messages.TimeoutMs`).

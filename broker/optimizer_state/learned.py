@@ -2,7 +2,8 @@
 
 from optimizer_config.model import Backend
 from optimizer_state.estimates import Estimates, Lesson
-from optimizer_state.store import RedisAway, Step, Store, backend_key
+from optimizer_state.scripts import Step, backend_key
+from optimizer_state.store import RedisAway, Store
 
 EXCHANGE_S = 2.0
 # When so many calls are known the old ones count half, so that estimates follow change.

@@ -13,7 +13,8 @@ from optimizer_state.learned import learned_key, lesson_of
 from optimizer_state.levels import Levels, levels_of
 from optimizer_state.outlook import Outlook
 from optimizer_state.presence import ALIVE_MS, Roster
-from optimizer_state.store import Step, Store, backend_key
+from optimizer_state.scripts import Step, backend_key
+from optimizer_state.store import Store
 from optimizer_state.windows import windows_of
 
 _NEVER_HALVED = 2**53

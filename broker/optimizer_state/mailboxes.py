@@ -16,7 +16,8 @@ from typing import Any, Literal
 import msgspec
 
 from optimizer_state.flights import KEEP_MS
-from optimizer_state.store import Script, Step, Store
+from optimizer_state.scripts import Script, Step
+from optimizer_state.store import Store
 from optimizer_wire.messages import Op, Reply, Task, Waiter
 
 _ADDRESS = "mailbox:"

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from optimizer_state.presence import Presence
-from optimizer_state.store import Step, Store
+from optimizer_state.scripts import Step
+from optimizer_state.store import Store
 
 ASKED_MS = 10_000
 TOLD_MS = 2_000

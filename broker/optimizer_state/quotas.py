@@ -24,7 +24,8 @@ from optimizer_state.budget_steps import Ending, reserve_step, settle_step
 from optimizer_state.estimates import TOKENS_AROUND, TOKENS_PER_CHAR, UNKNOWN_OUTPUT_TOKENS
 from optimizer_state.grants import Settled
 from optimizer_state.local_quota import LocalQuota
-from optimizer_state.store import RedisAway, Step, Store
+from optimizer_state.scripts import Step
+from optimizer_state.store import RedisAway, Store
 from optimizer_state.windows import Window, amounts_by_window, windows_of
 from optimizer_wire.messages import Waiter
 

@@ -11,7 +11,8 @@ from itertools import count
 
 from optimizer_config.model import RetrySettings
 from optimizer_state.own_repeats import OwnRepeats
-from optimizer_state.store import RedisAway, Step, Store
+from optimizer_state.scripts import Step
+from optimizer_state.store import RedisAway, Store
 from optimizer_wire.ids import new_id
 
 # More calls may begin meanwhile, which allow more repetitions.

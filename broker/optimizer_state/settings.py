@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from optimizer_state.store import Step, Store, backend_key
+from optimizer_state.scripts import Step, backend_key
+from optimizer_state.store import Store
 
 Mode = Literal["paused", "draining"]
 

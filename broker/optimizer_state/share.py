@@ -12,7 +12,8 @@ nothing until 119 other calls were made.
 from collections import deque
 
 from optimizer_config.model import Backend
-from optimizer_state.store import RedisAway, Step, Store
+from optimizer_state.scripts import Step
+from optimizer_state.store import RedisAway, Store
 
 WINDOW = 100
 SLACK = 10

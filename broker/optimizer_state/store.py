@@ -11,10 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
@@ -32,6 +29,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from optimizer_state.clock import FleetClock
 from optimizer_state.outages import Outages
+from optimizer_state.scripts import Script, Step, source
 from optimizer_state.together import Together
 from optimizer_wire.tls import tls_trouble
 from optimizer_wire.urls import masked_url
@@ -50,51 +48,6 @@ PROBE_KEEP_MS = 5_000
 _USELESS = (ClusterDownError, OutOfMemoryError, ReadOnlyError)
 _USELESS_WORDS = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNKILLABLE ")
 
-Script = Literal[
-    "admit",
-    "gate",
-    "begin",
-    "renew",
-    "complete",
-    "release",
-    "cancel",
-    "sweep",
-    "forget",
-    "reserve",
-    "arrive",
-    "settle",
-    "keep",
-    "lapse",
-    "restore",
-    "block",
-    "look",
-    "settings",
-    "learn",
-    "share",
-    "retries",
-    "turn_take",
-    "turn_keep",
-    "turn_leave",
-    "withdraw",
-    "fate",
-    "mailbox_open",
-    "mailbox_put",
-    "mailbox_look",
-    "mailbox_forget",
-    "places",
-    "place",
-]
-_BUDGET_SCRIPTS = frozenset({"reserve", "arrive", "settle", "keep", "lapse", "restore", "block", "look"})
-_TURN_SCRIPTS = frozenset({"turn_take", "turn_keep", "turn_leave"})
-_MAILBOX_SCRIPTS = frozenset({"mailbox_open", "mailbox_put", "mailbox_look", "mailbox_forget"})
-_FAMILIES = {"budget": _BUDGET_SCRIPTS, "turn": _TURN_SCRIPTS, "mailbox": _MAILBOX_SCRIPTS}
-_ALONE_SCRIPTS = frozenset({"learn", "share", "retries", "settings", "places", "place"})
-
-
-def backend_key(prefix: str, backend: str) -> str:
-    """The base of the keys of a backend; all of them carry its hash tag."""
-    return f"{prefix}:{{backend:{backend}}}"
-
 
 class RedisAway(Exception):
     """Redis cannot be reached, is too slow, or lost its mind; the caller goes on without it."""
@@ -102,24 +55,6 @@ class RedisAway(Exception):
 
 class NotSent(RedisAway):
     """Redis was away before, and has not been asked at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One script to run on one key, with its arguments."""
-
-    script: Script
-    key: str
-    arguments: Sequence[str | int | bytes]
-
-
-@cache
-def _source(script: Script) -> str:
-    lua = resources.files("optimizer_state") / "lua"
-    if script in _ALONE_SCRIPTS:
-        return (lua / f"{script}.lua").read_text()
-    common = next((name for name, scripts in _FAMILIES.items() if script in scripts), "flight")
-    return (lua / f"{common}.lua").read_text() + (lua / f"{script}.lua").read_text()
 
 
 def _useless(answer: object) -> bool:
@@ -216,7 +151,7 @@ class Store:
         # A copy: somebody else may find meanwhile that Redis has forgotten them all.
         shas = dict(self._sha)
         for script in scripts - shas.keys():
-            shas[script] = self._sha[script] = str(await self._redis.script_load(_source(script)))
+            shas[script] = self._sha[script] = str(await self._redis.script_load(source(script)))
         return shas
 
     async def command(self, *words: str | int | bytes) -> Any:

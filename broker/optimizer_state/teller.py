@@ -7,7 +7,8 @@ from typing import Any
 from optimizer_config.model import BreakerSettings
 from optimizer_state.alone import Alone
 from optimizer_state.budget_steps import Stops, settle_step
-from optimizer_state.store import NotSent, Step
+from optimizer_state.scripts import Step
+from optimizer_state.store import NotSent
 from optimizer_state.untold import Untold
 
 LEASE_MS = 30_000

@@ -22,7 +22,8 @@ from typing import Any
 
 import msgspec
 
-from optimizer_state.store import RedisAway, Step, Store
+from optimizer_state.scripts import Step
+from optimizer_state.store import RedisAway, Store
 from optimizer_wire.messages import Call, Waiter
 
 TELL_AGAIN_S = 1.0

@@ -9,7 +9,8 @@ import redis.asyncio as redis
 from optimizer_state.admission import Admission, Join, Lead
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Flights
-from optimizer_state.store import RedisAway, Step, Store
+from optimizer_state.scripts import Step
+from optimizer_state.store import RedisAway, Store
 from optimizer_wire.messages import Waiter
 
 
