@@ -9,6 +9,9 @@ from optimizer_state.store import NOTICE_S, Store
 HEARTBEAT_S = 1.0
 ALIVE_MS = 5_000
 FORGET_MS = 3_600_000
+# Who has missed a heartbeat is dead, busy, or without Redis.
+SILENT_MS = 1_500
+MOST_SILENT = 20
 # Everybody has noticed that Redis is back, and said so, after this.
 REJOIN_S = NOTICE_S + 2 * HEARTBEAT_S
 
@@ -63,6 +66,14 @@ class Roster:
         """When a worker was last heard of; None if it never was, or has left."""
         heard = await self._store.command("ZSCORE", self._key, f"{presence.backend} {presence.worker}")
         return None if heard is None else round(float(heard))
+
+    async def silent(self) -> tuple[Presence, ...]:
+        """Who was not heard of when it should have been, and has not left, within the last hour: the latest 20."""
+        until = f"({self._store.clock.now_ms() - SILENT_MS}"
+        members = await self._store.command(
+            "ZRANGE", self._key, until, "-inf", "BYSCORE", "REV", "LIMIT", 0, MOST_SILENT
+        )
+        return tuple(Presence(*member.decode().split(" ", 1)) for member in members)
 
     async def alive(self) -> tuple[Presence, ...]:
         """Who was heard of within the last five seconds; right after an outage of Redis, within the last before it."""

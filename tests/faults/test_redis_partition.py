@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from tests.lab.laboratory import Laboratory
 from tests.lab.proxy import TcpProxy
-from tests.support.judge import Limit
+from tests.support.judge import Limit, violations
 from tests.support.servers import PrivateRedis
 
 from optimizer_ops.services.urls import parse
@@ -75,3 +75,47 @@ async def ask(lab: Laboratory, fleet: list, for_s: float) -> None:
         for client in fleet if number % 3 == 0 else [fleet[number % AGENTS]]:
             lab.ask(client, f"question {number}", 60)
         await asyncio.sleep(0.07)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(6)
+async def test_a_worker_that_came_later(lab: Laboratory, private_redis: PrivateRedis):
+    """A worker without Redis serves by its share when its only mate has died, and stops when another one with Redis
+    comes, which it cannot know: every request is answered, and no window is exceeded from two seconds later on."""
+    address = parse(private_redis.url)
+    with TcpProxy(address.host, address.port) as proxy:
+        lab.stack.redis_url = private_redis.url
+        limits = {"short": {"count": COUNT, "per_s": PER_S}, "concurrency": 30}
+        lab.simulate("alpha", {"latency": {"base_s": 0.1}}, limits=limits)
+        lab.stack.configure()
+        odd = lab.stack.worker("alpha", OPTIMIZER_REDIS_URL=proxy.url_of(private_redis.url))
+        await lab.start(coordinators=1, workers=1)
+        await lab.ready(odd)
+        fleet = await lab.clients(AGENTS)
+        asking = asyncio.ensure_future(ask(lab, fleet, 22.0))
+        # They know of each other.
+        await asyncio.sleep(2.0)
+        begun = time.monotonic()
+        proxy.partition()
+        await asyncio.sleep(2.0)
+        (mate,) = [worker for worker in lab.of("worker/alpha") if worker is not odd]
+        await lab.kills.kill(mate)
+        before = len(lab.calls())
+        await asyncio.sleep(6.0)
+        alone = len(lab.calls()) - before
+        await lab.ready(lab.stack.worker("alpha"))
+        came = time.monotonic()
+        await asking
+        proxy.heal()
+        lab.history.fault("worker without Redis", begun, time.monotonic() + 5.0, extra_calls=math.inf)
+        await lab.all(90)
+        try:
+            # What was used alone the new worker does not know.
+            findings = await lab.verify(service_s=0.1)
+        finally:
+            await asyncio.to_thread(odd.stop)
+    print(f"{alone} calls in 6 s alone", findings.summary)
+    assert alone >= 5
+    assert not violations([call for call in lab.calls() if call.start < came], JUDGED[:1])
+    assert not violations([call for call in lab.calls() if call.start > came + 2.0], JUDGED[:1])
+    assert findings.summary["answered"] == findings.summary["requests"]

@@ -14,7 +14,8 @@ class Fleet:
     """A view of the fleet, as old as the last heartbeat. While Redis is away it keeps the last one.
 
     `alive`: backends with a live worker, None while nobody knows. `own`: how soon this worker's backend can take a
-    call, for the others. `mates`: the other workers of its backend.
+    call, for the others. `mates`: the other workers of its backend; `silent`: those that Redis has not heard of for a
+    while.
     """
 
     def __init__(self, store: Store, presence: Presence, budget: Budget) -> None:
@@ -26,6 +27,7 @@ class Fleet:
         self._in_touch_since_ms: int | None = None
         self.alive: frozenset[str] | None = None
         self.mates: frozenset[str] = frozenset()
+        self.silent: frozenset[str] = frozenset()
         self.own = Outlook(0)
 
     def ready_ms(self, backend: str) -> int:
@@ -99,6 +101,8 @@ class Fleet:
         self.alive = frozenset(presence.backend for presence in alive)
         workers = {presence.worker for presence in alive if presence.backend == self._presence.backend}
         self.mates = frozenset(workers - {self._presence.worker})
+        silent = await self._roster.silent()
+        self.silent = frozenset(presence.worker for presence in silent if presence.backend == self._presence.backend)
         self._budget.workers_seen = max(1, len(workers))
 
     async def leave(self) -> None:

@@ -6,10 +6,13 @@
 
 Without Redis a worker lives on its share of the budget; that holds because nobody uses more then. A mate that has Redis
 uses all of it. So a worker starts nothing until its mates have spoken, which takes `ANSWER_S` at most, and nothing
-while one of them has Redis: that one serves.
+while one of them has Redis: that one serves. It does not know who was started since. So whoever has Redis says so to
+those of whom Redis has not heard for a while.
 """
 
 import asyncio
+from collections.abc import Collection
+from contextlib import suppress
 
 from aiormq.abc import DeliveredMessage
 
@@ -29,6 +32,7 @@ ANSWER_S = 0.3
 ASK_AGAIN_S = 0.5
 EXPIRES_MS = 1_000
 JUST_BACK_S = 1.0
+_UNASKED = 0
 THERE, AWAY = b"there", b"away"
 
 
@@ -43,6 +47,7 @@ class Mates:
         self._log = log
         self._channel: Channel | None = None
         self._wanted = asyncio.Event()
+        self._met: set[str] = set()
         self._opinions = Opinions()
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -56,7 +61,7 @@ class Mates:
         if not self._store.away:
             # It is there again, or does not do one thing, which others will find as well.
             return not self._store.rejoin_ms(within_s=JUST_BACK_S)
-        if not self._fleet.mates:
+        if not self._known():
             return True
         self._wanted.set()
         return self._opinions.others_have_it is False
@@ -83,10 +88,20 @@ class Mates:
                     self._log.warning("only this worker is without redis", then="its mates serve")
                 await asyncio.sleep(ASK_AGAIN_S)
             self._opinions.forget()
+            self._met.clear()
             self._wanted.clear()
 
+    async def greet(self) -> None:
+        """Say that Redis is there to those that it has not heard of; most of them are dead. Never raises."""
+        with suppress(BrokerUnavailable):
+            for worker in () if self._store.away else self._fleet.silent:
+                await self._send(worker, THERE, self._message(REDIS_ANSWER_TYPE, _UNASKED))
+
+    def _known(self) -> Collection[str]:
+        return self._fleet.mates | self._met
+
     async def _round(self) -> None:
-        mates = self._fleet.mates
+        mates = self._known()
         number = self._opinions.ask(mates)
         question = self._message(REDIS_QUESTION_TYPE, number)
         for mate in mates:
@@ -117,8 +132,16 @@ class Mates:
             task = asyncio.ensure_future(self._answer(mate, int(number)))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
+        elif properties.message_type == REDIS_ANSWER_TYPE and int(number) == _UNASKED:
+            self._greeted(mate)
         elif properties.message_type == REDIS_ANSWER_TYPE:
             self._opinions.hear(int(number), mate, has_redis=message.body == THERE)
+
+    def _greeted(self, mate: str) -> None:
+        if self._store.away and mate not in self._met:
+            self._met.add(mate)
+            self._opinions.told()
+            self._wanted.set()
 
     async def _answer(self, mate: str, number: int) -> None:
         try:
@@ -126,8 +149,6 @@ class Mates:
             body = THERE
         except RedisAway:
             body = AWAY
-        try:
+        # A question goes with the connection; it is asked again.
+        with suppress(BrokerUnavailable):
             await self._send(mate, body, self._message(REDIS_ANSWER_TYPE, number))
-        except BrokerUnavailable:
-            # The question goes with the connection; it is asked again.
-            return

@@ -41,6 +41,11 @@ class Opinions:
         if not self._open:
             self._others_have_it = False
 
+    def told(self) -> None:
+        """Somebody who was not asked says that Redis is there."""
+        self._open.clear()
+        self._others_have_it = True
+
     def close(self, number: int) -> None:
         """The time of a round is over: who has not answered is taken for dead."""
         if number == self._round and self._open:

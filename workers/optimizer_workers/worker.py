@@ -142,6 +142,7 @@ class Worker:
             channel, self._instance, self._link.stage, queues, self._take, self._refuse, on_cancel=session.lost.set
         )
         await self._mates.open(session, channel)
+        await self._mates.greet()
         await consumption.start()
 
         def consumed() -> Collection[str]:
@@ -266,7 +267,10 @@ class Worker:
         )
 
     async def _beat(self) -> None:
-        REDIS_UP.labels(self._backend.name).set(await self._fleet.beat())
+        in_touch = await self._fleet.beat()
+        REDIS_UP.labels(self._backend.name).set(in_touch)
+        if in_touch:
+            await self._mates.greet()
         await self._undelivered.remind([*self._scheduler.held(), *self._pump.begun])
 
     async def _look_ahead(self) -> None:

@@ -73,6 +73,14 @@ def test_the_next_outage_begins_with_nothing_known(opinions: Opinions):
     assert opinions.others_have_it is None
 
 
+def test_who_was_not_asked(opinions: Opinions):
+    """Somebody who was started since, and says that Redis is there, ends a round that would say otherwise."""
+    number = opinions.ask({"a"})
+    opinions.told()
+    opinions.close(number)
+    assert opinions.others_have_it is True
+
+
 def test_nobody_to_ask(opinions: Opinions):
     """A worker without mates is told at once that nobody else has Redis."""
     opinions.ask(())
