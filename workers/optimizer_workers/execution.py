@@ -13,12 +13,10 @@ Redis away: the call is made without a flight, and the waiter that it carries is
 """
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
 
-from optimizer_backends.result import CallResult
 from optimizer_service.crash_points import crash_point
 from optimizer_state.budget import Grant
 from optimizer_state.clock import FleetClock
@@ -29,17 +27,14 @@ from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.messages import Source
 from optimizer_workers.desk import Desk
-from optimizer_workers.ending import Ending, error_of
+from optimizer_workers.ending import Ending
+from optimizer_workers.failing import Failing
 from optimizer_workers.job import Job
 from optimizer_workers.metrics import WAIT_SECONDS
 from optimizer_workers.repeats import Repeats
 from optimizer_workers.reporter import Reporter
-from optimizer_workers.retry import Again, Failover, GiveUp, Requeue, after_failure
 from optimizer_workers.suspicion import by_deliveries
 from optimizer_workers.upstream import Finding, Upstream
-
-# Beyond its pause, a call has so long to begin again before another copy of it may.
-PAUSE_LEASE_MS = 2_000
 
 
 class Execution:
@@ -61,6 +56,7 @@ class Execution:
         self._upstream = upstream
         self._repeats = repeats
         self._reporter = reporter
+        self._failing = Failing(desk, flights, repeats, ending, reporter, clock)
         self._clock = clock
 
     async def run(self, job: Job, grant: Grant) -> None:
@@ -175,7 +171,7 @@ class Execution:
             raise
         self._repeats.called()
         try:
-            finding = await self._upstream.call(job, grant, fly=fly, left_s=self._left_s(job))
+            finding = await self._upstream.call(job, grant, fly=fly, left_s=job.left_s(self._clock.now_ms()))
         except asyncio.CancelledError:
             # This process stops in mid-call: whoever gets the call next need not wait for the lease.
             if fly:
@@ -190,7 +186,7 @@ class Execution:
         elif finding.result.outcome.ok:
             await self._ending.answered(job, finding, fly=fly)
         else:
-            await self._failed(job, finding, fly=fly)
+            await self._failing.failed(job, finding, fly=fly)
 
     async def _tell_consequences(self, job: Job, finding: Finding) -> None:
         """What the call did to the whole fleet's use of this backend."""
@@ -200,89 +196,6 @@ class Execution:
             if finding.blocked_s is not None:
                 await self._reporter.throttled(self._desk.outbox, job, finding, finding.blocked_s)
 
-    async def _failed(self, job: Job, finding: Finding, *, fly: bool) -> None:
-        """Tell, then pass it on, put it back, or give up."""
-        result = finding.result
-        await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
-        if fly:
-            await self._wait_for_the_last(job)
-        if not result.outcome.rate_only:
-            failed = tuple(dict.fromkeys((*job.call.failed, job.hop.backend)))
-            job.call = msgspec.structs.replace(job.call, failed=failed)
-        error = error_of(job, finding)
-        # What comes of it if there is no time for another call; a refusal for its rate is nothing that callers see.
-        job.error = job.error if result.outcome.rate_only else error
-        # What only was too much for now goes where it is served at once; what failed, to whoever lives.
-        elsewhere = await self._desk.elsewhere(job, only_ready=result.outcome.rate_only)
-        match self._step(job, result, further=bool(elsewhere)):
-            case Failover():
-                await self._pass_on(job, finding, elsewhere, fly=fly)
-            case Requeue() if elsewhere:
-                await self._pass_on(job, finding, elsewhere, fly=fly)
-            case Requeue():
-                await self._again(job, finding, 0.0, fly=fly)
-            case Again(after_s):
-                job.retries += 1
-                await self._again(job, finding, after_s, fly=fly)
-            case GiveUp():
-                await self._ending.failed(job, error, fly=fly, finding=finding)
-
-    async def _wait_for_the_last(self, job: Job) -> None:
-        """Others may wait for longer than the one that the call carries."""
-        with suppress(RedisAway):
-            latest_ms = await self._flights.latest_deadline(job.call)
-            job.deadline_ms = max(job.deadline_ms, latest_ms or 0)
-
-    def _step(self, job: Job, result: CallResult, *, further: bool) -> Failover | Requeue | Again | GiveUp:
-        return after_failure(
-            result.outcome,
-            further=further,
-            retries=job.retries,
-            pauses_s=self._repeats.pauses_s,
-            left_s=self._left_s(job),
-            useful=result.should_retry is not False,
-        )
-
-    async def _pass_on(self, job: Job, finding: Finding, elsewhere: Sequence[int], *, fly: bool) -> None:
-        """Send the job to the first of these stations that takes it, as the next dispatch of its flight."""
-        number = await self._release(job, keep=False) if fly else job.call.number
-        if number is None:
-            return
-        crash_point("worker.after_release")
-        # If none of them takes it after all, it comes back to this backend.
-        for station in (*elsewhere, job.call.hop):
-            if await self._desk.send(job, number, station):
-                crash_point("worker.after_forward")
-                await self._reporter.retrying(self._desk.outbox, job, finding, 0.0, job.call.route[station].backend)
-                await self._desk.ack(job)
-                return
-        job.call = msgspec.structs.replace(job.call, number=number)
-        self._desk.put_back(job)
-
-    async def _again(self, job: Job, finding: Finding, after_s: float, *, fly: bool) -> None:
-        """Let the job wait for budget once more, after a pause; it keeps no place among the running ones meanwhile.
-
-        During a pause the dispatch stays its own: another copy of the call would not pause.
-        """
-        if fly and after_s:
-            with suppress(RedisAway):
-                lease_ms = round(after_s * 1000) + PAUSE_LEASE_MS
-                await self._flights.renew(job.call, job.owner, lease_ms=lease_ms, rests=True)
-        elif fly and await self._release(job, keep=True) is None:
-            return
-        await self._reporter.retrying(self._desk.outbox, job, finding, after_s, job.hop.backend)
-        self._desk.put_back(job, after_s)
-
-    async def _release(self, job: Job, *, keep: bool) -> int | None:
-        """Give the dispatch back; None if another owner has the flight: then its outcome counts, and the job ends."""
-        try:
-            number = await self._flights.release(job.call, job.owner, keep=keep)
-        except RedisAway:
-            return job.call.number
-        if number is None:
-            await self._desk.ack(job)
-        return number
-
     async def tell_early(self, job: Job, error: OptimizerError) -> None:
         """End a held job that would miss its deadline anyway, without a call."""
         begun = await self._begin(job, alone=True)
@@ -291,9 +204,6 @@ class Execution:
             await self._ending.failed(job, job.error or error, fly=begun is not None)
         else:
             await self._not_run(job, begun)
-
-    def _left_s(self, job: Job) -> float:
-        return (job.deadline_ms - self._clock.now_ms()) / 1000
 
     def _waited_s(self, job: Job) -> float:
         return max(0.0, (self._clock.now_ms() - job.call.waiter.since_ms) / 1000)

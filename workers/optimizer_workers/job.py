@@ -56,3 +56,7 @@ class Job:
         """Whether another backend of the route may still take it."""
         here = self.hop.backend
         return any(hop.backend != here and hop.backend not in self.call.failed for hop in self.call.route)
+
+    def left_s(self, now_ms: int) -> float:
+        """How long there is until nobody waits for it any more; below 0 afterwards."""
+        return (self.deadline_ms - now_ms) / 1000
