@@ -3,19 +3,10 @@
 import asyncio
 
 import msgspec
-import pytest
 
 from optimizer_config.model import Backend, Limit
 from optimizer_state.budget import Ask, Budget, Grant, Settled, Wait
 from optimizer_state.store import Store
-
-
-@pytest.fixture
-async def store(redis_url, prefix):
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
 
 
 def backend(*, count=5, per_s=60.0, concurrency=100, max_workers=8):

@@ -3,25 +3,15 @@
 import asyncio
 import time
 
-import pytest
 from tests.support.budgets import RPM, granted, key_of, refused, worker
 
 from optimizer_config.amounts import Amounts, Remaining
 from optimizer_config.model import Limit, Reset
 from optimizer_state.budget import Settled
-from optimizer_state.store import Store
 
 TPM = Limit("tpm", "tokens", 1_000, 60.0)
 RPD = Limit("rpd", "requests", 3, 86_400.0, reset=Reset())
 DAY_MS = 86_400_000
-
-
-@pytest.fixture
-async def store(redis_url, prefix):
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
 
 
 async def used(store, limit):

@@ -18,14 +18,6 @@ TPM = Limit("tpm", "tokens", 1_000, 60.0)
 ILL, WELL = Settled(1, health="ill"), Settled(1, health="well")
 
 
-@pytest.fixture
-async def store(redis_url, prefix):
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
-
-
 class Faulty:
     """A store that is away, or does what it is told and loses the answer."""
 
@@ -165,7 +157,7 @@ async def test_a_written_call_after_a_loss_of_memory(store):
     flying = await store.command("EXISTS", key_of(store, "flying"))
     await budget.settle(grant, Settled(450, used=Amounts(1, 20)))
 
-    # What is told is in this worker's reckoning of Redis' clock, to which it has 75 ms of margin, or five of these slots.
+    # What is told is in this worker's reckoning of Redis' clock, to which it has 75 ms of margin: five of these slots.
     assert [*after.values()] == [*before.values()] == [b"60"]
     assert abs(int(*after) - int(*before)) <= 5
     assert flying == 0

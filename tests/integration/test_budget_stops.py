@@ -1,23 +1,13 @@
 """What stops all calls of a backend, on a real Redis: blocks, the circuit breaker, what operators set."""
 
-import pytest
 from tests.support.budgets import RPM, granted, key_of, refused, worker
 
 from optimizer_config.model import BreakerSettings
 from optimizer_state.budget import Ask, BreakerChange, Settled
-from optimizer_state.store import Store
 
 BREAKER = BreakerSettings(failures=3, within_s=10.0, open_s=20.0)
 RPH = {"concurrency": 50, "breaker": BREAKER}
 ILL, WELL = Settled(1, health="ill"), Settled(1, health="well")
-
-
-@pytest.fixture
-async def store(redis_url, prefix):
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
 
 
 async def end_of(store, field):

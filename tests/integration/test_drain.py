@@ -7,19 +7,9 @@ from optimizer_state.budget import Budget
 from optimizer_state.outlooks import NEVER_MS
 from optimizer_state.presence import Presence
 from optimizer_state.settings import Settings
-from optimizer_state.store import Store
 from optimizer_workers.fleet import Fleet
 
 BACKEND = Backend("b", "openai", "http://localhost", ("m",))
-
-
-@pytest.fixture
-async def store(redis_url, prefix):
-    """A store with the test's own prefix."""
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
 
 
 @pytest.mark.parametrize("verb", ["drain", "pause"])

@@ -3,29 +3,13 @@
 from dataclasses import replace
 
 import msgspec
-import pytest
 from tests.support.leftovers import delete_keys
 
 from optimizer_state.admission import Admission, Gone, Hit, Join, Known, Lead
 from optimizer_state.answer import Answer
-from optimizer_state.flights import Flights
-from optimizer_state.store import Store
 from optimizer_wire.messages import Call, Hop, Priority, Waiter
 
 FINGERPRINT = "f" * 32
-
-
-@pytest.fixture
-async def store(redis_url, prefix):
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def flights(store):
-    return Flights(store)
 
 
 def waiter(store, name, *, left_ms=30_000, priority=Priority.STANDARD):

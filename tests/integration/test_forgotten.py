@@ -1,7 +1,6 @@
 """Forgetting a tenant in Redis: everything of theirs goes, nothing of anybody else, and nothing comes back."""
 
 import msgspec
-import pytest
 import redis
 
 from optimizer_state.admission import Admission, Gone, Hit, Join, Lead
@@ -9,26 +8,10 @@ from optimizer_state.answer import Answer
 from optimizer_state.flights import Flights
 from optimizer_state.forgotten import Erasure, Forgotten
 from optimizer_state.mailboxes import Mailboxes, Submission, address_of
-from optimizer_state.store import Store
 from optimizer_wire.messages import VERSION, Call, Hop, Reply, Waiter
 
 MARGIN_MS = 100
 OURS, OTHERS, SHARED = "a" * 32, "b" * 32, "c" * 32
-
-
-@pytest.fixture
-async def store(redis_url, prefix):
-    """A store under the test's own prefix."""
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def flights(store):
-    """The flights of this store."""
-    return Flights(store)
 
 
 def waiter(store, name, tenant):

@@ -80,14 +80,6 @@ class Entrance:
 
 
 @pytest.fixture
-async def store(redis_url, prefix):
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
 def entrance(store):
     return Entrance(store)
 

@@ -22,19 +22,6 @@ PARAMS = {"messages": [{"role": "user", "content": "hello"}]}
 
 
 @pytest.fixture
-async def store(redis_url, prefix):
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def flights(store):
-    return Flights(store)
-
-
-@pytest.fixture
 def reception(prefix):
     config = Config()
     return Reception(config, Names(prefix), Router(config))

@@ -27,15 +27,6 @@ IDLE = Backend("idle", "openai", "http://localhost", ("m",))
 
 
 @pytest.fixture
-async def store(redis_url, prefix):
-    """A store with the test's own prefix."""
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
 async def budget(store):
     """The budget of one worker that Redis knows, with the time for others to speak over."""
     budget = Budget(store, BACKEND, "w1")

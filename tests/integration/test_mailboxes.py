@@ -27,14 +27,6 @@ FINGERPRINT = "f" * 32
 
 
 @pytest.fixture
-async def store(redis_url, prefix):
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
 def mailboxes(store):
     return Mailboxes(store)
 

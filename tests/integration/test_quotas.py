@@ -13,14 +13,6 @@ from optimizer_state.store import RedisAway, Store
 from optimizer_wire.messages import Waiter
 
 
-@pytest.fixture
-async def store(redis_url, prefix):
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
-
-
 def limit(count, per_s=60.0, dimension="requests", name="rpm", **more):
     return Limit(name, dimension, count, per_s, **more)
 

@@ -6,25 +6,10 @@ import pytest
 
 from optimizer_state.admission import Admission, Lead
 from optimizer_state.answer import Answer
-from optimizer_state.flights import Flights
 from optimizer_state.starts import MOST_STARTS
-from optimizer_state.store import Store
 from optimizer_wire.messages import Call, Hop, Waiter
 
 FINGERPRINT = "f" * 32
-
-
-@pytest.fixture
-async def store(redis_url, prefix):
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def flights(store):
-    return Flights(store)
 
 
 async def lead(flights, store, name="a"):

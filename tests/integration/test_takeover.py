@@ -5,16 +5,8 @@ from tests.support.budgets import RPM, granted, key_of, refused, worker
 
 from optimizer_state.owners import owned_by, owner_of, prefix_of
 from optimizer_state.presence import ALIVE_MS, REJOIN_S, Presence, Roster
-from optimizer_state.store import RedisAway, Store
+from optimizer_state.store import RedisAway
 from optimizer_workers.fleet import Fleet
-
-
-@pytest.fixture
-async def store(redis_url, prefix):
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
 
 
 class Survivor:

@@ -19,15 +19,6 @@ from optimizer_wire.messages import Call, Hop, Waiter
 KEY = "document 7"
 
 
-@pytest.fixture
-async def store(redis_url, prefix):
-    """A Redis that is known to answer."""
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
-
-
 @dataclass
 class Line:
     """The requests of one ordering key, as their coordinators see them."""

@@ -6,7 +6,7 @@ import pytest
 from optimizer_state.admission import Admission, Hit, Lead
 from optimizer_state.answer import Answer
 from optimizer_state.flights import Flights, flight_by_chance
-from optimizer_state.store import RedisAway, Store
+from optimizer_state.store import RedisAway
 from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.messages import Call, Hop, Waiter
 from optimizer_workers import unstored
@@ -41,14 +41,6 @@ class Flaky(Flights):
         if self.away:
             raise RedisAway
         return await super().complete(*arguments, **more)
-
-
-@pytest.fixture
-async def store(redis_url, prefix):
-    store = Store(redis_url, prefix)
-    await store.synchronise_clock()
-    yield store
-    await store.close()
 
 
 class Scene:
