@@ -33,4 +33,6 @@ def words(error: BaseException) -> str:
     text = str(error) or type(error).__name__
     if "Connection.OpenOk" in text:
         return "the vhost does not exist, or this user may not use it."
+    if "Login was refused" in text:
+        return "RabbitMQ does not know the user, or not with this password."
     return text if text.endswith(".") else f"{text}."

@@ -19,6 +19,7 @@ _REDIS_NAMES = {"cafile": "ssl_ca_certs", "certfile": "ssl_certfile", "keyfile":
 _OTHER_NAME = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _CHAIN = 10
 _ENDED = re.compile(r"\b(SSL\w*Error|ConnectionResetError|BrokenPipeError)\b")
+_BAD_FILES = ("PEM_LIB", "NO_START_LINE", "NO_CERTIFICATE_OR_CRL_FOUND", "KEY_VALUES_MISMATCH")
 _CLIENT_FILES = "OPTIMIZER_TLS_CERT_FILE and OPTIMIZER_TLS_KEY_FILE, or certfile and keyfile in the URL, name one."
 # In TLS 1.3 a server refuses a client's certificate only after the handshake, and may be gone before that is read.
 _BROKEN_OFF = f"it ended the TLS connection at once; it may want a certificate of this client: {_CLIENT_FILES}"
@@ -114,6 +115,8 @@ def _failed(error: ssl.SSLError) -> str:
         return "what listens there does not speak TLS."
     if any(word in reason for word in ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "BAD_CERTIFICATE", "UNKNOWN_CA")):
         return f"it does not accept this client's certificate ({told}); {_CLIENT_FILES}"
+    if any(word in reason.upper().replace(" ", "_") for word in _BAD_FILES):
+        return f"files of certificates cannot be used ({told}): they must be PEM, and a key that of its certificate."
     return f"TLS failed: {told}."
 
 

@@ -162,6 +162,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="make the same decisions as the run that printed it")
     parser.add_argument("--json", type=Path, default=Path(".run/soak.json"), help="the report (default: %(default)s)")
     options = parser.parse_args()
+    if not options.minutes > 0:
+        parser.error("argument --minutes: it must be more than 0")
     if options.seed is not None:
         os.environ[SEED_VARIABLE] = str(options.seed)
     try:

@@ -11,6 +11,7 @@ from optimizer_config.model import Config
 from optimizer_ops.configuration import ConfigOption, configuration, refuse
 from optimizer_ops.permissions.rights import commands, definitions, rights_of
 from optimizer_ops.services.urls import parse
+from optimizer_ops.words import count_of
 
 app = typer.Typer()
 
@@ -37,7 +38,7 @@ def permissions(
 def _explained(config: Config, vhost: str) -> str:
     return "\n".join(
         [
-            f'# Rights of the {len(config.users)} users of "{config.prefix}" on the virtual host {vhost}.',
+            f'# Rights of {count_of(len(config.users), "user")} of "{config.prefix}" on the virtual host {vhost}.',
             "# No passwords: create each user once with rabbitmqctl add_user, which asks for one:",
             *(f"#   rabbitmqctl add_user {shlex.quote(name)}" for name in config.users),
             "# RabbitMQ 4 takes the rights of observers only once a coordinator has run: run theirs again then.",

@@ -47,7 +47,15 @@ def test_another_refusal():
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(OSError("gone"), "gone."), (OSError("gone."), "gone."), (TimeoutError(), "TimeoutError.")],
+    [
+        (OSError("gone"), "gone."),
+        (OSError("gone."), "gone."),
+        (TimeoutError(), "TimeoutError."),
+        (
+            OSError("ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN."),
+            "RabbitMQ does not know the user, or not with this password.",
+        ),
+    ],
 )
 def test_words(error, words):
     """An error of the library ends a sentence, even one without words."""

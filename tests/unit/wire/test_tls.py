@@ -86,6 +86,7 @@ def test_files_of_the_configuration(files, tmp_path):
         (ssl.SSLEOFError(8, "EOF"), True, "may want a certificate of this client"),
         (ssl.SSLEOFError(8, "EOF"), False, "TLS failed: "),
         (OSError(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong")), True, "does not speak TLS"),
+        (OSError(ssl.SSLError(524297, "[SSL] PEM lib (_ssl.c:3926)")), True, "they must be PEM"),
     ],
 )
 def test_trouble(error, encrypted, words):
