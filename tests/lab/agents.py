@@ -1,16 +1,13 @@
 """Both clients for the laboratory, to be asked in one way, and a count of what they really sent."""
 
 import asyncio
-import re
-import urllib.request
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
 import pika
-from tests.lab.laboratory import Laboratory, log_lines
-from tests.support.stack import Running
+from tests.lab.laboratory import Laboratory, metric
 
 from optimizer_client import AsyncOptimizer, Optimizer, Reply
 
@@ -111,28 +108,12 @@ class Copies:
             connection.channel().queue_delete(self._queue)
 
 
-def metric(process: Running, name: str, label: str = "") -> float:
-    """The sum of a metric of a process, over all its labels or those that contain `label`."""
-    admin = next(line for line in log_lines(process) if line.get("event") == "admin")
-    with urllib.request.urlopen(f"{admin['url']}/metrics", timeout=5) as response:
-        lines = response.read().decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if re.match(rf"{name}[ {{]", line) and label in line)
-
-
 def counted_by_coordinators(lab: Laboratory, result: str) -> int:
     """How many requests the coordinators saw with this result: "led", "joined", "resubmitted", "known", …"""
     name = "optimizer_coordinator_requests_total"
-    return round(sum(metric(each, name, f'"{result}"') for each in lab.of("coordinator")))
+    return round(sum(metric(each, name, label=f'"{result}"') for each in lab.of("coordinator")))
 
 
 async def settled(lab: Laboratory, timeout_s: float = 15.0) -> None:
     """Wait until no worker holds a call: copies that were delivered again are looked at before they are acked."""
-
-    def idle() -> bool:
-        return not any(
-            metric(worker, name)
-            for worker in lab.of("worker")
-            for name in ("optimizer_held_calls", "optimizer_running_calls")
-        )
-
-    await lab.until(idle, "the end of what workers hold", timeout_s)
+    await lab.until(lambda: not lab.held(), "the end of what workers hold", timeout_s)

@@ -142,7 +142,7 @@ class Laboratory:
     def _left(self, dead_letters: int) -> dict[str, int]:
         """What is left in the queues once nobody works on it: also what was taken and never acked."""
         end = time.monotonic() + EMPTY_S
-        while (self._surplus(dead_letters) or self._held()) and time.monotonic() < end:
+        while (self._surplus(dead_letters) or self.held()) and time.monotonic() < end:
             time.sleep(0.1)
         ours = [*self.of("coordinator"), *self.of("worker")]
         for running in ours:
@@ -153,7 +153,7 @@ class Laboratory:
         time.sleep(0.2)
         return self._surplus(dead_letters)
 
-    def _held(self) -> float:
+    def held(self) -> float:
         """How many calls the workers say that they hold or run: copies of calls that run are held for a while."""
         return sum(metric(running, "optimizer_held_calls", "optimizer_running_calls") for running in self.of("worker"))
 
@@ -209,13 +209,16 @@ def log_lines(running: Running) -> list[dict[str, Any]]:
     return [json.loads(line) for line in running.text().splitlines() if line.startswith("{")]
 
 
-def metric(running: Running, *names: str) -> float:
-    """The sum of a process's metrics of these names; 0 while it has no admin port yet."""
+def metric(running: Running, *names: str, label: str = "") -> float:
+    """The sum of a process's metrics of these names, those with this in their labels; 0 while it has no admin port."""
     url = next((line["url"] for line in log_lines(running) if line["event"] == "admin"), None)
     if url is None:
         return 0.0
     with urllib.request.urlopen(f"{url}/metrics", timeout=5) as response:
         text = response.read().decode()
     return sum(
-        float(value) for name in names for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+        float(value)
+        for name in names
+        for labels, value in re.findall(rf"^{name}((?:{{.*}})?) (\S+)$", text, re.MULTILINE)
+        if label in labels
     )
