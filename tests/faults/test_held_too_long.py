@@ -1,22 +1,15 @@
 """Row 21, before RabbitMQ has to: nothing is kept unacked for long, however long it has to wait."""
 
 import asyncio
-import json
-import re
-import urllib.request
 
 import pytest
-from tests.lab.laboratory import Laboratory
+from tests.lab.laboratory import Laboratory, metric
 from tests.support.stack import Running
 
 
 def sent_back(coordinator: Running) -> float:
     """How many requests a coordinator has sent back to the end of their queue."""
-    admin = next(json.loads(line) for line in coordinator.text().splitlines() if '"event": "admin"' in line)
-    with urllib.request.urlopen(f"{admin['url']}/metrics", timeout=5) as response:
-        text = response.read().decode()
-    found = re.search(r'^optimizer_coordinator_requests_total{result="sent_back"} (\S+)$', text, re.MULTILINE)
-    return float(found.group(1)) if found else 0.0
+    return metric(coordinator, "optimizer_coordinator_requests_total", label='"sent_back"')
 
 
 @pytest.mark.fault(21)
