@@ -73,18 +73,20 @@ class Coordinator:
         self.serving = True
         self._log.info("ready", queue=self._names.requests)
         working = asyncio.ensure_future(stage.work())
-        checking = asyncio.gather(check.watch(), wiring.watch())
+        checks = [asyncio.ensure_future(watching) for watching in (check.watch(), wiring.watch())]
         session.on_block(self._told_blocked)
         try:
             await first_of(self._stop, session.lost)
-            checking.cancel()
+            for checking in checks:
+                checking.cancel()
             if not session.lost.is_set():
                 await check.settle()
                 await stage.drain(tag)
         finally:
             self.serving = False
             self.blocked = None
-            checking.cancel()
+            for checking in checks:
+                checking.cancel()
             self.watch.speaker = None
             working.cancel()
             await stage.abandon()

@@ -247,6 +247,11 @@ def test_workers_come_and_go(seen):
         assert sorted(e["backend"] for e in seen.of(kind)) == ["alpha", "beta", "gamma"]
 
 
+def test_logs_are_json_lines(seen):
+    """In its whole life, its end too, a process logs JSON lines alone: no traceback, no warning of the interpreter."""
+    assert [line for log in seen.logs.values() for line in log.splitlines() if not line.startswith("{")] == []
+
+
 @pytest.mark.parametrize("command", [("optimizer_ops", "events"), ("optimizer_ops.event_monitor",)])
 def test_monitors(stack: Stack, command):
     """`optimizer events` and the module of its own print matching events as JSON lines, and end after so many."""
