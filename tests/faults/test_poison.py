@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import math
+from urllib.parse import urlsplit
 
 import pytest
 from tests.lab.laboratory import Laboratory
+from tests.lab.proxy import TcpProxy
 from tests.support.servers import PrivateRedis
 from tests.support.stack import Running
 
@@ -111,3 +114,33 @@ async def test_poison_among_innocents_without_redis(lab: Laboratory, private_red
     assert told.pop(POISON) == "internal"
     assert list(told.values()) == ["answered"] * 30
     assert dead(workers) <= 5
+
+
+@pytest.mark.slow
+@pytest.mark.fault(13)
+async def test_broken_connections_are_no_deaths(lab: Laboratory, private_redis: PrivateRedis):
+    """Calls that wait while their worker's connection breaks three times, and Redis then goes away, are innocent: all
+    are answered, with one upstream call for each."""
+    lab.stack.redis_url = private_redis.url
+    lab.simulate("alpha", {"latency": {"base_s": 1.0}}, limits={"concurrency": 1})
+    lab.stack.configure()
+    address = urlsplit(lab.amqp_url)
+    with TcpProxy(address.hostname or "", address.port or 5672) as proxy:
+        worker = lab.stack.worker("alpha", OPTIMIZER_AMQP_URL=proxy.url_of(lab.amqp_url))
+        await lab.start(workers=0)
+        await lab.ready(worker)
+        (client,) = await lab.clients(1)
+        for number in range(20):
+            lab.ask(client, f"innocent {number}", 60)
+        await lab.until(lab.calls, "a call")
+        for times in range(1, 4):
+            proxy.reset()
+            await lab.until(lambda n=times: worker.text().count('"event": "ready"') > n, "the next connection", 30)
+            await asyncio.sleep(1.5)
+        await asyncio.to_thread(private_redis.kill)
+        lab.history.fault("Redis away", extra_calls=0, until=math.inf)
+        await lab.all(70)
+        findings = await lab.verify(service_s=1.0)
+        await asyncio.to_thread(worker.stop)
+    print(findings.summary)
+    assert (findings.summary["answered"], findings.summary["calls"]) == (20, 20)

@@ -33,7 +33,7 @@ from optimizer_workers.job import Job
 from optimizer_workers.metrics import WAIT_SECONDS
 from optimizer_workers.repeats import Repeats
 from optimizer_workers.reporter import Reporter
-from optimizer_workers.suspicion import by_deliveries
+from optimizer_workers.suspicion import by_deliveries, under_suspicion
 from optimizer_workers.upstream import Finding, Upstream
 
 
@@ -76,10 +76,22 @@ class Execution:
         """See what has become of a job that may have been answered, or runs elsewhere; else it gets in line."""
         begun = await self._begin(job, look=True, alone=job.suspect)
         told = begun or Begun(by_deliveries(job))
-        if told.verdict == "run":
+        if told.verdict != "run":
+            await self._not_run(job, told, fly=begun is not None)
+        elif begun is None or job.suspect or not under_suspicion(job):
             self._desk.put_back(job)
         else:
-            await self._not_run(job, told, fly=begun is not None)
+            await self._acquit(job)
+
+    async def _acquit(self, job: Job) -> None:
+        """Redis knows whom a call has killed: what RabbitMQ has counted were connections that broke. A new copy counts
+        from nothing, for the day when Redis is away and there is no other count.
+        """
+        job.call, job.deliveries = msgspec.structs.replace(job.call, deliveries=0), 0
+        if await self._desk.send(job, job.call.number, job.call.hop):
+            await self._desk.ack(job)
+        else:
+            self._desk.put_back(job)
 
     async def _not_run(self, job: Job, begun: Begun, *, fly: bool = True) -> None:
         """There is nothing to call: it has been answered, somebody else runs it, nobody waits any more, or it may kill

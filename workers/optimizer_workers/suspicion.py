@@ -16,6 +16,11 @@ def by_deliveries(job: Job) -> Literal["run", "suspect", "poison"]:
     """What to do with a call of which only the deliveries are known."""
     if job.deliveries >= MOST_STARTS:
         return "poison"
-    if not job.suspect and job.deliveries + job.call.deliveries >= MOST_STARTS - 1:
+    if not job.suspect and under_suspicion(job):
         return "suspect"
     return "run"
+
+
+def under_suspicion(job: Job) -> bool:
+    """Whether a call was delivered in vain so often, in all its copies, that it may only run alone."""
+    return job.deliveries + job.call.deliveries >= MOST_STARTS - 1
