@@ -281,6 +281,8 @@ async def test_redis_stays_away(line):
             replies = await asked
         finally:
             line.redis.start()
+            ours = [each for each in line.stack.running if each.name.startswith(("coordinator", "worker"))]
+            await asyncio.to_thread(wait_until, lambda: not any(each.degraded() for each in ours), "Redis, at all")
 
     assert all(reply.text.startswith(echo(prompt)) for prompt, reply in zip(prompts, replies, strict=True))
 

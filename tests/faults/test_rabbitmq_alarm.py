@@ -1,20 +1,10 @@
 """Row 18: RabbitMQ is low on memory: it reads nothing from whoever publishes, until the alarm is over."""
 
 import asyncio
-import json
-import urllib.request
 
 import pytest
 from tests.lab.broker import memory_alarm
 from tests.lab.laboratory import Laboratory
-from tests.support.stack import Running
-
-
-def degraded(process: Running) -> dict[str, str]:
-    """What a process says on /readyz that it does without; it must be ready all the same."""
-    admin = next(json.loads(line) for line in process.text().splitlines() if '"event": "admin"' in line)
-    with urllib.request.urlopen(f"{admin['url']}/readyz", timeout=5) as response:
-        return json.load(response)["degraded"]
 
 
 async def through_an_alarm(lab: Laboratory, server, for_s: float) -> None:
@@ -31,7 +21,7 @@ async def through_an_alarm(lab: Laboratory, server, for_s: float) -> None:
         lab.ask(client, "asked in the alarm, with time", 90)
         lab.ask(client, "asked in the alarm, with little time", 2.0)
         for process in (*lab.of("coordinator"), *lab.of("worker")):
-            words = await lab.until(lambda p=process: degraded(p).get("rabbitmq"), f"what {process.name} says")
+            words = await lab.until(lambda p=process: p.degraded().get("rabbitmq"), f"what {process.name} says")
             assert "low on memory" in words
         await asyncio.sleep(max(0.0, begun + for_s - asyncio.get_running_loop().time()))
         hasty = lab.history.notes[2]
@@ -47,7 +37,7 @@ async def through_an_alarm(lab: Laboratory, server, for_s: float) -> None:
         # Nobody began anew: what was on its way stayed there.
         assert process.text().count('"event": "ready"') <= 1
     for process in (*lab.of("coordinator"), *lab.of("worker")):
-        assert degraded(process) == {}
+        assert process.degraded() == {}
     await lab.verify(service_s=1.0)
 
 
@@ -78,7 +68,7 @@ async def test_stopping_in_an_alarm(lab: Laboratory, private_rabbitmq):
     await lab.until(lambda: len(sim.calls()) == 1, "the call")
     with memory_alarm(private_rabbitmq) as over:
         worker = lab.of("worker")[0]
-        await lab.until(lambda: degraded(worker).get("rabbitmq"), "the alarm")
+        await lab.until(lambda: worker.degraded().get("rabbitmq"), "the alarm")
         assert await asyncio.to_thread(worker.stop, 12.0) == 0
         await lab.ready(lab.stack.worker("alpha"))
         await asyncio.to_thread(over)

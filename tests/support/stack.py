@@ -39,6 +39,12 @@ class Running:
     def text(self) -> str:
         return self.output.read_text(errors="replace")
 
+    def degraded(self) -> dict[str, str]:
+        """What it does without, by its own word."""
+        lines = (json.loads(line) for line in self.text().splitlines() if '"event": "admin"' in line)
+        with urllib.request.urlopen(f"{next(lines)['url']}/readyz", timeout=10) as response:
+            return json.load(response)["degraded"]
+
     def kill(self) -> None:
         """kill -9, and wait for the end."""
         self.process.send_signal(signal.SIGKILL)

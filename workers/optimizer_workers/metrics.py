@@ -19,6 +19,6 @@ TOLD_EARLY = Counter(
     "optimizer_told_early", "Calls not made because their answer would have come after the deadline", ("backend",)
 )
 CONDEMNED = Counter(
-    "optimizer_condemned_calls", "Calls not started again because they killed their workers", ("backend",)
+    "optimizer_condemned_calls", "Calls that are not started again because they killed their workers", ("backend",)
 )
 REDIS_UP = Gauge("optimizer_worker_redis_up", "Whether Redis answered when last asked", ("backend",))
