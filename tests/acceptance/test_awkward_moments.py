@@ -20,6 +20,7 @@ def forget_everything(url: str) -> None:
         client.flushall()
 
 
+@pytest.mark.slow
 async def test_connection_lost_before_a_repetition(stack: Stack):
     """A worker that has lost its connection when a call is to be made again gives the call's reservation back."""
     sim = stack.simulate("alpha", {"fail": [503]}, limits={"concurrency": 1})
@@ -60,6 +61,7 @@ async def test_redis_forgets_a_call_that_waits_to_be_repeated(stack: Stack, priv
     assert len(sim.calls()) == 2
 
 
+@pytest.mark.slow
 async def test_leader_leaves_before_a_later_waiter(stack: Stack):
     """A call fails when its leader has no time left for another: it is repeated for those who have."""
     sim = stack.simulate("alpha", {"fail": [503, 503]})
@@ -115,6 +117,7 @@ async def test_two_agents_choose_the_same_id(stack: Stack):
     assert len(sim.calls()) == 1
 
 
+@pytest.mark.slow
 async def test_calls_in_flight_while_redis_is_frozen(stack: Stack, private_redis):
     """Calls that end while Redis is frozen hold no part of the budget once it is back."""
     stack.redis_url = private_redis.url

@@ -131,6 +131,7 @@ def test_a_short_demo_is_a_good_one(start: Callable[..., Demo], amqp_url: str, r
     assert _nothing_is_left(amqp_url, redis_url, result["prefix"])
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_it_cleanly(start: Callable[..., Demo], amqp_url: str, redis_url: str):
     """In the middle of the work: every process ends, nothing is left, and the exit code says that it was stopped."""
     demo = start("--seconds", "60", "--agents", "8")

@@ -98,6 +98,7 @@ async def beside_a_hog(sim: Simulated, stack: Stack, load: Load) -> None:
     assert [call for call in calls if call.status == 429] == []
 
 
+@pytest.mark.slow
 def test_hog_does_not_starve_small_agents(shared):
     """With nine tenths of the load from one agent, the 95th percentile of the others' waits is at most 1.5 times what
     it is without it, plus one call and one budget interval; and the budget is used."""
@@ -131,6 +132,7 @@ async def turns(stack: Stack, sim: Simulated) -> list[float]:
     return waited
 
 
+@pytest.mark.slow
 def test_small_agents_wait_their_turn_of_calls(shared):
     """Where only concurrency limits, a small agent's request beside a hog's hundred waits for a few calls, not for the
     hog."""
@@ -155,6 +157,7 @@ async def priorities(stack: Stack, sim: Simulated) -> list[str]:
     return [of[call["question"]] for call in sim.calls()]
 
 
+@pytest.mark.slow
 def test_priorities_share_six_to_three_to_one(shared):
     """While all three priorities wait, calls go to them by six to three to one; none is starved."""
     order = outcome(shared, "quick")

@@ -182,6 +182,7 @@ async def test_used_up_budget_moves_calls_on(stack: Stack):
     assert len(first.calls()) + len(second.calls()) == 28
 
 
+@pytest.mark.slow
 async def test_moved_calls_come_back_from_a_drier_backend(stack: Stack):
     """Calls that moved on to a backend with even less budget go back to where they are served sooner."""
     stack.simulate("alpha", limits={"short": {"count": 2, "per_s": 2.0}, "concurrency": 8})
@@ -194,6 +195,7 @@ async def test_moved_calls_come_back_from_a_drier_backend(stack: Stack):
     assert len(replies) == 10
 
 
+@pytest.mark.slow
 async def test_busy_backend_moves_calls_on(stack: Stack):
     """Requests held behind the slow calls of a busy backend go to an idle one of their route."""
     stack.simulate("alpha", {"latency": {"base_s": 6.0}}, concurrency=1)
@@ -217,6 +219,7 @@ async def test_hopeless_call_ends_with_its_error(stack: Stack):
     assert {type(result).__name__ for result in results} == {"InvalidRequest"}
 
 
+@pytest.mark.slow
 async def test_stopping_a_worker_loses_nothing(stack: Stack):
     """SIGTERM to a worker under load: it hands back what it did not begin, finishes the rest, and leaves with 0."""
     sim = stack.simulate("alpha", {"latency": {"base_s": 0.1}}, concurrency=4)

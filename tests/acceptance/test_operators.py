@@ -129,6 +129,7 @@ async def on_the_pair(stack: Stack, first, second) -> dict[str, Any]:
     return seen | {"first": first, "second": second}
 
 
+@pytest.mark.slow
 def test_pause_stops_two_workers_within_a_second_and_resume_goes_on(operated):
     """A pause under load stops the calls of both workers within a second, though much waits; resume goes on at once."""
     seen = outcome(operated, "lone")
@@ -140,6 +141,7 @@ def test_pause_stops_two_workers_within_a_second_and_resume_goes_on(operated):
     assert seen["after"] > seen["before"]
 
 
+@pytest.mark.slow
 def test_a_count_that_is_set_holds_on_all_workers_and_can_be_taken_back(operated):
     """`budget set` lowers the rate of two workers within a window, to the full of what is set; reset brings it back."""
     seen = outcome(operated, "lone")
@@ -154,6 +156,7 @@ def test_a_count_that_is_set_holds_on_all_workers_and_can_be_taken_back(operated
     assert (limit["name"], limit["configured"], limit["count"]) == ("fast", 20, 5)
 
 
+@pytest.mark.slow
 def test_what_waits_at_a_paused_backend_moves_on_along_its_route(operated):
     """While one backend is paused, the other one of the route answers everything, and no request fails."""
     seen = outcome(operated, "pair")
@@ -164,6 +167,7 @@ def test_what_waits_at_a_paused_backend_moves_on_along_its_route(operated):
     assert len(starts(seen["second"], seen["paused"] + 1, seen["resuming"])) > 20
 
 
+@pytest.mark.slow
 def test_a_drained_backend_gets_no_new_requests_but_serves_what_waits(operated):
     """A backend that drains answers what already waits for it and then stands idle; nothing new is routed there."""
     seen = outcome(operated, "pair")

@@ -76,6 +76,7 @@ async def retried(stack: Stack) -> None:
         await book.drop()
 
 
+@pytest.mark.slow
 def test_retries_are_a_fifth_of_calls(shared):
     """With a backend that fails half of the calls, and its breaker out of the way, no call is repeated that makes
     repetitions more than a fifth of the fleet's calls of the window up to then (three are always allowed)."""
@@ -109,6 +110,7 @@ async def mixed(stack: Stack, sims: dict[str, Simulated]) -> tuple[list[bool], i
     return [call.backend == "micro" for call in calls], book.count(ANSWERED)
 
 
+@pytest.mark.slow
 def test_share_of_a_backend_is_never_exceeded(shared):
     """A backend that may get a fifth of the calls gets at most 20 of any 100 that follow each other, and not
     much less."""
@@ -135,6 +137,7 @@ async def priced(stack: Stack, dear: Simulated) -> tuple[list[Call], int]:
     return dear.judged(), book.count(ANSWERED)
 
 
+@pytest.mark.slow
 def test_money_of_a_backend_is_never_exceeded(shared):
     """A budget of money holds by what the calls really cost, and is used; beyond it the next backend answers."""
     calls, answered = outcome(shared, "priced")

@@ -88,6 +88,7 @@ def check(wanted: Crowd, notes: list[Note], calls: dict[str, list[Call]], promis
     assert all(note.message for note in told)
 
 
+@pytest.mark.slow
 async def test_twice_what_backends_allow(stack: Stack):
     """A hundred agents ask twice what three limited backends allow: at least nine tenths of what an ideal could answer
     is answered, nobody sees a 429, and most of the rest are told before the last tenth of their time."""

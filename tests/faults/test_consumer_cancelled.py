@@ -37,6 +37,7 @@ async def back_within(lab: Laboratory, name: str, timeout_s: float) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.slow
 @pytest.mark.fault(21)
 async def test_queues_deleted_and_declared_again(lab: Laboratory):
     """Queues deleted under coordinators and workers: consumed again within 5 s; what is in flight ends, once called."""
