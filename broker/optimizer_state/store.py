@@ -3,7 +3,7 @@
 Nothing here waits for Redis to come back. From the first failure on (no answer in `TIMEOUT_S`, a broken connection
 and a fresh one that breaks too, a Redis that writes nothing: it is full, a replica, its disk is gone) every call raises
 `RedisAway` at once. A probe in the background looks whether it is back, at once and then every `PROBE_S`: a slow Redis
-costs a request less than half a second in all, coordinator and worker together, and not half a second each.
+costs a request about half a second in all, coordinator and worker together, and not half a second each.
 """
 
 import asyncio
