@@ -67,7 +67,7 @@ class Coordinator:
         stage = Stage(self._parts, self._snapshot, session, channel, calls, self._log)
         tag = await channel.consume(self._names.requests, stage.deliver, prefetch=PREFETCH, on_cancel=session.lost.set)
         check = SelfCheck(session, channel, calls, self._names, stage.consumed, self._self_check_s, self._log)
-        wiring = Wiring(session, topologies, self._self_check_s / QUEUES_SOONER, self._log)
+        wiring = Wiring(session, topologies, self._names, self._self_check_s / QUEUES_SOONER, self._log)
         await check.start()
         self.watch.speaker = stage.speaker
         self.serving = True

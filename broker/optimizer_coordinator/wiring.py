@@ -1,6 +1,7 @@
 """Mends exchanges and bindings that somebody deleted: nothing tells those who consume the queues behind them.
 
 Requests are refused at once while the way to their queue is missing, so that this is looked at as often as the queues.
+The way of dead letters is the keeper's: it tells that it was missing, which declaring anew cannot see.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ from dataclasses import replace
 from optimizer_service.logs import Logger
 from optimizer_wire.broker_errors import BrokerUnavailable, TopologyDiffers
 from optimizer_wire.session import Session
-from optimizer_wire.topology import Topology
+from optimizer_wire.topology import Names, Topology
 
 SHORTEST_S = 0.5
 
@@ -17,11 +18,21 @@ SHORTEST_S = 0.5
 class Wiring:
     """Declares the exchanges and bindings of a topology again and again, on one session."""
 
-    def __init__(self, session: Session, topologies: tuple[Topology, ...], interval_s: float, log: Logger) -> None:
+    def __init__(
+        self, session: Session, topologies: tuple[Topology, ...], names: Names, interval_s: float, log: Logger
+    ) -> None:
         self._session = session
         # A queue that is declared again at once may be one that RabbitMQ 3.10 gives nothing from; its consumer's end
         # makes the whole session anew.
-        self._topologies = [replace(topology, queues=()) for topology in topologies]
+        self._topologies = [
+            replace(
+                topology,
+                queues=(),
+                exchanges=tuple(each for each in topology.exchanges if each.name != names.dead),
+                bindings=tuple(each for each in topology.bindings if each.exchange != names.dead),
+            )
+            for topology in topologies
+        ]
         self._interval_s = max(SHORTEST_S, interval_s)
         self._log = log
 
