@@ -14,10 +14,12 @@ from optimizer_ops.demo.deployment import Deployment
 from optimizer_ops.demo.score import Score
 from optimizer_ops.processes import Process
 from optimizer_state.flights import LEASE_MS
+from optimizer_state.presence import ALIVE_MS
 
 FAILING = "sim-cerebras"
 KILLED = "sim-groq"
-# A killed worker's calls are taken over when its lease runs out; in a shorter run the end would only be waiting.
+# A killed worker's calls are taken over when it has been silent for long enough, at the latest when its lease runs out;
+# in a shorter run the end would only be waiting.
 KILL_FROM_S = 20.0
 _OUTAGE_AT, _OUTAGE_SHARE, _OUTAGE_MOST_S = 0.30, 0.14, 4.0
 _KILL_AT = 0.45
@@ -63,7 +65,8 @@ class Trouble:
         if worker.running is None:
             return
         worker.running.kill()
-        self._tell(f"kill -9 {worker.name} in mid-call; it is taken over after {LEASE_MS / 1000:.0f} s")
+        sooner_s, later_s = ALIVE_MS / 1000, LEASE_MS / 1000
+        self._tell(f"kill -9 {worker.name} in mid-call; it is taken over after {sooner_s:.0f} to {later_s:.0f} s")
 
     def _busy_worker(self) -> Process | None:
         for worker in self._deployment.workers_of(KILLED):
