@@ -44,6 +44,7 @@ class Speaker:
             answered_from="cache",
             usage=answer.usage,
             cost_usd=0.0,
+            saved_usd=answer.cost_usd,
             age_s=reply.age_s,
             timings=reply.timings,
         )

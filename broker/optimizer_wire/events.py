@@ -5,7 +5,9 @@ An event is a CloudEvent in binary mode: `id`, `source` and `type` travel as `cl
 that do not apply are absent. There is never any prompt text in it.
 """
 
+import itertools
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +18,20 @@ from optimizer_wire.messages import VERSION, Op, Priority, Source, Task, Timings
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One thing that happened. `time` is Unix seconds; `source` names the process that saw it."""
+    """One thing that happened. `time` is Unix seconds; `source` names the process that saw it.
+
+    `seq` counts the events of a source, from 1: whoever hears all of them sees by the gaps how many were lost.
+    """
 
     v: int
     id: str = msgspec.field(default_factory=new_id)
     type: str
     source: str
     time: float = msgspec.field(default_factory=time.time)
+    seq: int = 0
     request_id: str | None = None
     work_id: str | None = None
+    call_id: str | None = None
     fingerprint: str | None = None
     agent: str | None = None
     tenant: str | None = None
@@ -42,6 +49,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     usage: Usage | None = None
     cost_usd: float | None = None
     price_version: str | None = None
+    saved_usd: float | None = None
     timings: Timings | None = None
     age_s: float | None = None
     retry_after_s: float | None = None
@@ -61,7 +69,7 @@ class EventKind:
 
 
 _WHO = ("request_id", "agent", "tenant", "op", "task", "priority", "tags")
-_CALL = (*_WHO, "work_id", "fingerprint", "backend", "model", "attempt", "prompt_chars")
+_CALL = (*_WHO, "work_id", "call_id", "fingerprint", "backend", "model", "attempt", "prompt_chars")
 _RESULT = (*_CALL, "outcome", "status", "waiters", "usage", "cost_usd", "price_version", "timings")
 
 CACHE_HIT = "optimizer.cache.hit"
@@ -89,7 +97,7 @@ KINDS: dict[str, EventKind] = {
         EventKind(
             CACHE_HIT,
             "a coordinator answered a request from the cache",
-            (*_WHO, "fingerprint", "backend", "model", "answered_from", "usage", "cost_usd", "age_s", "timings"),
+            (*_WHO, "fingerprint", "backend", "model", "answered_from", "usage", "cost_usd", "saved_usd", "age_s", "timings"),
         ),
         EventKind(
             CACHE_MISS,
@@ -154,12 +162,17 @@ KINDS: dict[str, EventKind] = {
 }
 
 
+# A process has one source; tests run several in one process.
+_numbers: defaultdict[str, "itertools.count[int]"] = defaultdict(lambda: itertools.count(1))
+
+
 def event(type_: str, source: str, **fields: Any) -> Event:
-    """An event of a documented kind.
+    """The next event of a source, of a documented kind. One that is made and not told counts as lost.
 
     :raises KeyError: if the type is not documented in `KINDS`.
     """
-    return Event(v=VERSION, type=KINDS[type_].type, source=source, **fields)
+    kind = KINDS[type_].type
+    return Event(v=VERSION, type=kind, source=source, seq=next(_numbers[source]), **fields)
 
 
 def cloud_event_headers(happened: Event) -> dict[str, str]:

@@ -6,6 +6,7 @@ from optimizer_service.outbox import Outbox
 from optimizer_state.budget import BreakerChange
 from optimizer_wire import events
 from optimizer_wire.errors import OptimizerError
+from optimizer_wire.ids import new_id
 from optimizer_wire.messages import Timings
 from optimizer_wire.text import prompt_chars
 from optimizer_workers.job import Job
@@ -20,7 +21,8 @@ class Reporter:
         self._source = source
 
     async def started(self, outbox: Outbox, job: Job) -> None:
-        """An upstream call begins."""
+        """An upstream call begins, under an id of its own."""
+        job.call_id = new_id()
         await self._tell(outbox, events.CALL_STARTED, job, attempt=job.call.attempts + job.attempts + 1)
 
     async def finished(self, outbox: Outbox, job: Job, finding: Finding, *, waiters: int, now_ms: int) -> None:
@@ -140,6 +142,7 @@ class Reporter:
             self._source,
             request_id=call.waiter.id,
             work_id=call.work_id,
+            call_id=job.call_id,
             fingerprint=call.fingerprint,
             agent=call.waiter.agent,
             tenant=call.waiter.tenant,

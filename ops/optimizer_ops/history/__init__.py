@@ -1,0 +1,1 @@
+"""The history: what the fleet asked, called and paid, in a database."""

@@ -1,0 +1,217 @@
+"""The tables of the history. Times are Unix seconds, money is whole billionths of a US dollar, so that sums are exact.
+
+`requests` has a row for each request, `calls` one for each upstream call, `happenings` one for each other event.
+`hourly` and `hourly_latency` add them up as they come, in the same transaction: they stay when the rows above have gone.
+"""
+
+import sqlalchemy as sa
+
+NANO = 1_000_000_000
+
+metadata = sa.MetaData()
+
+# One row a request. `flight` is its work id without the number of the dispatch: equal for all that shared a call.
+# `source` is None until it is known where the answer came from; `outcome` is open, answered, or an error code.
+# `cost_nano` is what its own calls cost (those who led), `saved_nano` what a call would have cost (hit, collapsed).
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("asked", sa.Double, nullable=False),
+    sa.Column("ended", sa.Double),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("agent", sa.Text, nullable=False),
+    sa.Column("op", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("priority", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text),
+    sa.Column("flight", sa.Text),
+    sa.Column("source", sa.Text),
+    sa.Column("backend", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("message", sa.Text),
+    sa.Column("input_tokens", sa.BigInteger),
+    sa.Column("output_tokens", sa.BigInteger),
+    sa.Column("cost_nano", sa.BigInteger),
+    sa.Column("saved_nano", sa.BigInteger),
+    sa.Column("wait_ms", sa.Double),
+    sa.Column("call_ms", sa.Double),
+    sa.Column("total_ms", sa.Double),
+    sa.Column("age_s", sa.Double),
+    sa.Column("prompt_chars", sa.BigInteger),
+    sa.Column("tags", sa.JSON),
+    sa.Index("requests_asked", "asked"),
+    sa.Index("requests_agent", "agent", "asked"),
+    sa.Index("requests_flight", "flight"),
+)
+
+# One row an upstream call. `outcome` is None while it runs, and for ever if its worker died: what it used is unknown.
+calls = sa.Table(
+    "calls",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("request_id", sa.Text, nullable=False),
+    sa.Column("work_id", sa.Text),
+    sa.Column("flight", sa.Text),
+    sa.Column("fingerprint", sa.Text),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("agent", sa.Text, nullable=False),
+    sa.Column("op", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("priority", sa.Text, nullable=False),
+    sa.Column("backend", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer),
+    sa.Column("started", sa.Double, nullable=False),
+    sa.Column("ended", sa.Double),
+    sa.Column("outcome", sa.Text),
+    sa.Column("status", sa.Integer),
+    sa.Column("error_code", sa.Text),
+    sa.Column("error_signature", sa.Text),
+    sa.Column("message", sa.Text),
+    sa.Column("waiters", sa.Integer),
+    sa.Column("input_tokens", sa.BigInteger),
+    sa.Column("output_tokens", sa.BigInteger),
+    sa.Column("cached_input_tokens", sa.BigInteger),
+    sa.Column("cache_write_tokens", sa.BigInteger),
+    sa.Column("reasoning_tokens", sa.BigInteger),
+    sa.Column("usage", sa.JSON),
+    sa.Column("cost_nano", sa.BigInteger),
+    sa.Column("price_version", sa.Text),
+    sa.Column("wait_ms", sa.Double),
+    sa.Column("call_ms", sa.Double),
+    sa.Column("total_ms", sa.Double),
+    sa.Column("prompt_chars", sa.BigInteger),
+    sa.Index("calls_started", "started"),
+    sa.Index("calls_request", "request_id"),
+    sa.Index("calls_flight", "flight"),
+    sa.Index("calls_backend", "backend", "started"),
+)
+
+# Every other event: errors, retries, limits, breakers, quotas, dead letters, workers, alerts.
+happenings = sa.Table(
+    "happenings",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text),
+    sa.Column("flight", sa.Text),
+    sa.Column("call_id", sa.Text),
+    sa.Column("tenant", sa.Text),
+    sa.Column("agent", sa.Text),
+    sa.Column("backend", sa.Text),
+    sa.Column("model", sa.Text),
+    sa.Column("outcome", sa.Text),
+    sa.Column("error_code", sa.Text),
+    sa.Column("retry_after_s", sa.Double),
+    sa.Column("waiters", sa.Integer),
+    sa.Column("message", sa.Text),
+    sa.Index("happenings_at", "at"),
+    sa.Index("happenings_type", "type", "at"),
+    sa.Index("happenings_request", "request_id"),
+    sa.Index("happenings_flight", "flight"),
+)
+
+# Sums by hour (`hour` is the Unix second it begins) of whatever a request or a call can be asked by. What is not known
+# or does not apply is the empty text: a key column must not be NULL.
+hourly = sa.Table(
+    "hourly",
+    metadata,
+    sa.Column("hour", sa.BigInteger, primary_key=True),
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("task", sa.Text, primary_key=True),
+    sa.Column("backend", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+        for name in (
+            "requests",
+            "hits",
+            "collapsed",
+            "answered",
+            "errors",
+            "calls",
+            "calls_answered",
+            "calls_failed",
+            "throttled",
+            "unpriced",
+            "input_tokens",
+            "output_tokens",
+            "cached_input_tokens",
+            "cache_write_tokens",
+            "reasoning_tokens",
+            "cost_nano",
+            "saved_nano",
+        )
+    ),
+    sa.Column("call_ms", sa.Double, nullable=False, server_default="0"),
+)
+
+# How many requests took how long in all, by hour: bucket n holds total_ms in (GROWTH**(n-1), GROWTH**n], n = 0 up to 1 ms.
+hourly_latency = sa.Table(
+    "hourly_latency",
+    metadata,
+    sa.Column("hour", sa.BigInteger, primary_key=True),
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("backend", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("bucket", sa.Integer, primary_key=True),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+)
+
+# Every agent ever seen. Sums are in `hourly`.
+agents = sa.Table(
+    "agents",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("first_seen", sa.Double, nullable=False),
+    sa.Column("last_seen", sa.Double, nullable=False),
+    sa.Column("last_error", sa.Double),
+    sa.Column("last_error_code", sa.Text),
+)
+
+# What of each source's numbered events has arrived: `last_seq - first_seq + 1 - received` are lost.
+sources = sa.Table(
+    "sources",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("first_seq", sa.BigInteger, nullable=False),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("received", sa.BigInteger, nullable=False),
+    sa.Column("first_seen", sa.Double, nullable=False),
+    sa.Column("last_seen", sa.Double, nullable=False),
+)
+
+# One row: the recorder that writes, when it last wrote, and how many events wait in its queue.
+recorder = sa.Table(
+    "recorder",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("instance", sa.Text, nullable=False),
+    sa.Column("beat", sa.Double, nullable=False),
+    sa.Column("newest", sa.Double),
+    sa.Column("recorded", sa.BigInteger, nullable=False),
+    sa.Column("waiting", sa.BigInteger, nullable=False),
+)
+
+# What is or was wrong. `until` is None while it lasts. Of one name and subject at most one is open.
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("severity", sa.Text, nullable=False),
+    sa.Column("since", sa.Double, nullable=False),
+    sa.Column("until", sa.Double),
+    sa.Column("value", sa.Double),
+    sa.Column("threshold", sa.Double),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Index("alerts_since", "since"),
+)
