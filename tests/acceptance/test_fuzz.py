@@ -13,7 +13,7 @@ import psutil
 import pytest
 from tests.support.fleet import echo
 from tests.support.mutations import Mutator, Recorded
-from tests.support.stack import wait_until
+from tests.support.stack import START_S, wait_until
 from tests.support.tap import USER, Tap, shared_stack
 
 from optimizer_client import AsyncOptimizer, Optimizer
@@ -29,7 +29,9 @@ def stack(tmp_path_factory, amqp_url, redis_url):
     with shared_stack(tmp_path_factory.mktemp("fuzz"), amqp_url, redis_url) as stack:
         stack.simulate("alpha")
         stack.start()
-        stack.launch("monitor", "optimizer_ops", "events", "--json")
+        monitor = stack.launch("monitor", "optimizer_ops", "events", "--json")
+        # What is told before it listens is not for it.
+        wait_until(lambda: "listening to" in monitor.text(), "the monitor", START_S)
         yield stack
 
 
@@ -179,8 +181,11 @@ def fuzz(stack, seed, count):
                 resident_early = resident(stack)
         settle(wire, asking)
         assert asking.answered > answered
-    refused = next(running for running in stack.running if running.name == "monitor").text().count("invalid_request")
-    assert refused > count, "the messages are not bad enough"
+    monitor = next(running for running in stack.running if running.name == "monitor")
+    # Events come after the answers, and are printed later still.
+    wait_until(
+        lambda: monitor.text().count("invalid_request") > count, "so many refusals, if the messages are bad enough"
+    )
     assert not asking.wrong, (seed, asking.wrong[:3])
     assert alive(stack) == before, seed
     for running in stack.running:
