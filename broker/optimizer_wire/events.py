@@ -46,6 +46,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     attempt: int | None = None
     waiters: int | None = None
     prompt_chars: int | None = None
+    waited_for: str | None = None
+    waited_ms: float | None = None
     usage: Usage | None = None
     cost_usd: float | None = None
     price_version: str | None = None
@@ -97,7 +99,18 @@ KINDS: dict[str, EventKind] = {
         EventKind(
             CACHE_HIT,
             "a coordinator answered a request from the cache",
-            (*_WHO, "fingerprint", "backend", "model", "answered_from", "usage", "cost_usd", "saved_usd", "age_s", "timings"),
+            (
+                *_WHO,
+                "fingerprint",
+                "backend",
+                "model",
+                "answered_from",
+                "usage",
+                "cost_usd",
+                "saved_usd",
+                "age_s",
+                "timings",
+            ),
         ),
         EventKind(
             CACHE_MISS,
@@ -105,7 +118,7 @@ KINDS: dict[str, EventKind] = {
             (*_WHO, "fingerprint", "work_id", "prompt_chars"),
         ),
         EventKind(COLLAPSED, "a request joined a call that is already on its way", (*_WHO, "fingerprint", "work_id")),
-        EventKind(CALL_STARTED, "a worker begins an upstream call", _CALL),
+        EventKind(CALL_STARTED, "a worker begins an upstream call", (*_CALL, "waited_for", "waited_ms")),
         EventKind(CALL_FINISHED, "an upstream call gave an answer; a learning event", _RESULT),
         EventKind(
             CALL_FAILED,

@@ -46,7 +46,8 @@ requests = sa.Table(
     sa.Index("requests_flight", "flight"),
 )
 
-# One row an upstream call. `outcome` is None while it runs, and for ever if its worker died: what it used is unknown.
+# One row an upstream call. `waited_ms` is how long it stood in its worker's line, `waited_for` what for, mostly.
+# `outcome` is None while it runs, and for ever if its worker died: what it used is unknown.
 calls = sa.Table(
     "calls",
     metadata,
@@ -72,6 +73,8 @@ calls = sa.Table(
     sa.Column("error_signature", sa.Text),
     sa.Column("message", sa.Text),
     sa.Column("waiters", sa.Integer),
+    sa.Column("waited_for", sa.Text),
+    sa.Column("waited_ms", sa.Double),
     sa.Column("input_tokens", sa.BigInteger),
     sa.Column("output_tokens", sa.BigInteger),
     sa.Column("cached_input_tokens", sa.BigInteger),
@@ -152,14 +155,14 @@ hourly = sa.Table(
     sa.Column("call_ms", sa.Double, nullable=False, server_default="0"),
 )
 
-# How many requests took how long in all, by hour: bucket n holds total_ms in (GROWTH**(n-1), GROWTH**n], n = 0 up to 1 ms.
+# How many answered requests took how long in all, by hour: of all (`by` and `name` empty), and of each name of each of
+# the keys of `hourly` alone. Buckets as in `sums.py`. A column for each key would be as many rows as there are requests.
 hourly_latency = sa.Table(
     "hourly_latency",
     metadata,
+    sa.Column("by", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
     sa.Column("hour", sa.BigInteger, primary_key=True),
-    sa.Column("agent", sa.Text, primary_key=True),
-    sa.Column("backend", sa.Text, primary_key=True),
-    sa.Column("source", sa.Text, primary_key=True),
     sa.Column("bucket", sa.Integer, primary_key=True),
     sa.Column("requests", sa.BigInteger, nullable=False),
 )
