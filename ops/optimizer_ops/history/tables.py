@@ -42,6 +42,8 @@ requests = sa.Table(
     sa.Column("prompt_chars", sa.BigInteger),
     sa.Column("tags", sa.JSON),
     sa.Index("requests_asked", "asked"),
+    # Alerts judge what has ended lately, whenever it was asked.
+    sa.Index("requests_ended", "ended"),
     sa.Index("requests_agent", "agent", "asked"),
     sa.Index("requests_flight", "flight"),
 )
@@ -217,4 +219,33 @@ alerts = sa.Table(
     sa.Column("threshold", sa.Double),
     sa.Column("message", sa.Text, nullable=False),
     sa.Index("alerts_since", "since"),
+)
+
+# What is to be told of an alert, by each way of telling (`sink`): it goes out at `due` at the earliest, with everything
+# else that is due there then. `sent` is None until it has gone; with `given_up` it never will. `what` is raised,
+# escalated, still or cleared; `alert` is the alert as it was then.
+notices = sa.Table(
+    "notices",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("alert_id", sa.Text, nullable=False),
+    sa.Column("sink", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("due", sa.Double, nullable=False),
+    sa.Column("alert", sa.JSON, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("trouble", sa.Text),
+    sa.Column("sent", sa.Double),
+    sa.Column("given_up", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index("notices_alert", "alert_id"),
+    sa.Index("notices_at", "at"),
+)
+
+# Alerts that nobody is to be told of until then; they are still recorded.
+silences = sa.Table(
+    "silences",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("until", sa.Double, nullable=False),
 )
