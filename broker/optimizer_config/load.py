@@ -15,6 +15,7 @@ from optimizer_config.breaker import read_breaker, read_retries
 from optimizer_config.catalogue import catalogue
 from optimizer_config.credentials import credential, read_secret_file
 from optimizer_config.errors import ConfigError
+from optimizer_config.history import default_history_url, history_from_environment, read_history
 from optimizer_config.model import ALIASES, DEFAULT_TTL_S, Backend, BreakerSettings, CacheSettings, Config, Waits
 from optimizer_config.quotas import read_quotas
 from optimizer_config.reader import Table
@@ -49,6 +50,7 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> C
     if file:
         fields["path"] = file
     fields |= _from_environment(environ)
+    fields.setdefault("history_url", default_history_url(environ))
     return _with_tls(Config(**fields), TlsFiles.from_environment(environ).over(tls))
 
 
@@ -116,6 +118,7 @@ def _from_file(root: Table) -> dict[str, Any]:
         "quotas": read_quotas(root),
         "retries": read_retries(root),
         "keep_dead_s": _keep_dead_s(root),
+        **read_history(root),
     }
     root.finish()
     return {name: value for name, value in fields.items() if value is not None} | {
@@ -241,6 +244,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             raise ConfigError(f"{name} and {name}_FILE are both set; keep one of them.")
         found = read_secret_file(file, f"{name}_FILE") if file else url or credential(key, environ)
         fields[key] = checked_url(found, key, name)
+    fields["history_url"] = history_from_environment(environ)
     fields["prefix"] = checked_prefix(environ.get("OPTIMIZER_PREFIX") or None, "OPTIMIZER_PREFIX")
     fields["prices_file"] = environ.get("OPTIMIZER_PRICES_FILE") or None
     level = (environ.get("OPTIMIZER_LOG_LEVEL") or "").lower() or None

@@ -23,7 +23,7 @@ ALIASES = {"llama.cpp": "llamacpp"}
 # Requests a minute.
 TIERS_RPM: dict[Tier, int] = {"free": 5, "basic": 10, "professional": 100, "enterprise": 500}
 _MASK = "***"
-_URLS = frozenset({"amqp_url", "redis_url"})
+_URLS = frozenset({"amqp_url", "redis_url", "history_url"})
 
 
 class Reset(msgspec.Struct, frozen=True):
@@ -180,8 +180,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     `backends` are all usable ones, the catalogue overlaid with the file; `configured` those that the file names in
     `[backends]` or `[routes]`. `routes` (by task) and `models` (aliases) hold entries `backend` or `backend/model`,
     and only what the file says. `users` are the RabbitMQ users by name: if there are any, nobody else may ask; without
-    them `tenants` maps a user to its tenant. `keep_dead_s` is how long dead letters are kept. `path` is the file that
-    was read.
+    them `tenants` maps a user to its tenant. `keep_dead_s` is how long dead letters are kept. `history_url` is the
+    database of the history; empty is the SQLite file of `default_history_url`. Each request and call is kept in it for
+    `keep_days`, sums by hour for `keep_hourly_days`. `path` is the file that was read.
     """
 
     amqp_url: str = DEFAULT_AMQP_URL
@@ -198,6 +199,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     quotas: Quotas = Quotas()
     retries: RetrySettings = RetrySettings()
     keep_dead_s: float = 7 * 24 * 3600.0
+    history_url: str = ""
+    keep_days: int = 30
+    keep_hourly_days: int = 730
     prices_file: str | None = None
     log_level: str = "info"
     path: str | None = None

@@ -11,5 +11,7 @@ def masked_url(url: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "(not a URL)"
+    if not parts.netloc:  # sqlite:////var/lib/history.db has no host, and its slashes count
+        return url.partition("?")[0].partition("#")[0]
     user = f"{parts.username}:***@" if parts.password else f"{parts.username}@" if parts.username else ""
     return urlunsplit((parts.scheme, f"{user}{host}{port}", parts.path, "", ""))

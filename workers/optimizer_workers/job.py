@@ -17,8 +17,9 @@ class Job:
     names the worker too, so that others can find out whether that lives.
     `hopeless_since_ms` says since when no backend seems to serve it in time. `amounts` is what it will probably use of
     the backend's limits, `cost` the same in tokens, for fair sharing; `chars` the length of its prompt; `used_tokens`
-    what the last call did use, `error` how it failed; `call_id` names the upstream call that runs, or ran last. `charged` and `finish` are the scheduler's: the tokens that its
-    agent was charged with, and until when, in the virtual time of its priority.
+    what the last call did use, `error` how it failed; `call_id` names the upstream call that runs, or ran last.
+    `charged` and `finish` are the scheduler's: the tokens that its agent was charged with, and until when, in the
+    virtual time of its priority.
     `deliveries` is how often the broker delivered this copy before. A `suspect` is to run alone; `counted` says whether
     Redis knows how many workers it has killed.
     """
