@@ -7,8 +7,9 @@ Nothing here waits for ever for a broker that does not answer.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
@@ -39,6 +40,14 @@ HEARTBEAT_S = 6
 
 # A lost connection is told by whoever owns the session, in a sentence; the library's own lines would come before it.
 logging.getLogger("aiormq").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How full a queue is: messages that no consumer holds, and how many consumers it has."""
+
+    ready: int
+    consumers: int
 
 
 class Session:
@@ -73,6 +82,12 @@ class Session:
             why = tls_trouble(error, encrypted=url.startswith("amqps:")) or words(error)
             raise BrokerUnavailable(f"RabbitMQ at {masked_url(url)} cannot be reached: {why}") from error
         return cls(connection)
+
+    @property
+    def server_version(self) -> str:
+        """The broker's version as it tells it, for example 4.1.0; empty if it tells none."""
+        version: object = self._connection.server_properties.get("version", "")
+        return version.decode(errors="replace") if isinstance(version, bytes) else str(version)
 
     @property
     def blocked(self) -> str | None:
@@ -167,6 +182,29 @@ class Session:
         """
         found = await self._looked_up(queue)
         return int(found.message_count or 0) if found else 0
+
+    async def depths(self, queues: Iterable[str]) -> dict[str, Depth | None]:
+        """How full these queues are, on one channel; None for one that does not exist.
+
+        Those that this user may not even see (RabbitMQ 4) are left out.
+
+        :raises BrokerUnavailable: if the connection is gone.
+        """
+        found: dict[str, Depth | None] = {}
+        channel: aiormq.Channel | None = None
+        for queue in queues:
+            channel = channel or await self._open_channel(confirms=False)
+            try:
+                seen = await answer(channel.queue_declare(queue, passive=True))
+                found[queue] = Depth(int(seen.message_count or 0), int(seen.consumer_count or 0))
+            except QueueMissing:
+                found[queue], channel = None, None  # the refusal has closed the channel
+            except NotPermitted:
+                channel = None
+        if channel is not None:
+            with suppress(TimeoutError, RuntimeError, *LOST):
+                await channel.close(timeout=CLOSE_TIMEOUT_S)
+        return found
 
     async def _looked_up(self, queue: str) -> pamqp.commands.Queue.DeclareOk | None:
         # On a channel of its own: asking for a queue that does not exist closes the channel.

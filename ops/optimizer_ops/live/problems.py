@@ -1,0 +1,197 @@
+"""What is wrong with the fleet now, worst first, each with what to do. Pure."""
+
+import time
+from collections.abc import Iterator
+
+from optimizer_ops.live.status import SEVERITIES, BackendStatus, LiveStatus, Problem
+from optimizer_ops.words import count_of, duration
+from optimizer_wire.topology import CALLS_MAX, REQUESTS_MAX
+
+# A backend that is blocked for less merely said "slow down".
+PARKED_S = 60.0
+_NEARLY_FULL = 0.8
+_BLOCKED_DO = {
+    "unauthorized": "Its key is refused: check api_key_env or api_key_file of {0}, then restart its workers.",
+    "billing": "Its account is empty: add credit, or take {0} out of the routes.",
+    "quota_day": "Its daily quota is used up: nothing, or put another backend into its routes.",
+}
+
+
+def problems_of(status: LiveStatus) -> list[Problem]:
+    """Everything that is wrong or worth knowing, the worst first."""
+    found = [*_services(status), *_processes(status), *_queues(status), *_routes(status), *_backends(status)]
+    return sorted(found, key=lambda problem: SEVERITIES.index(problem.severity))
+
+
+def _services(status: LiveStatus) -> Iterator[Problem]:
+    rabbitmq, redis = status.rabbitmq, status.redis
+    if not rabbitmq.there:
+        yield Problem(
+            severity="critical",
+            subject="rabbitmq",
+            message=_sentence(rabbitmq.problem),
+            what_to_do="Start RabbitMQ, or correct OPTIMIZER_AMQP_URL; no request gets through without it.",
+        )
+    elif rabbitmq.takes_nothing:
+        yield Problem(
+            severity="critical",
+            subject="rabbitmq",
+            message=f"RabbitMQ takes no messages: {rabbitmq.takes_nothing}.",
+            what_to_do="Give it room: rabbitmqctl status shows its alarms. Everything goes on by itself then.",
+        )
+    if not redis.there:
+        yield Problem(
+            severity="critical",
+            subject="redis",
+            message=_sentence(redis.problem),
+            what_to_do="Start Redis, or correct OPTIMIZER_REDIS_URL; until then no cache, no collapsing, and each "
+            "worker lives on its share.",
+        )
+
+
+def _processes(status: LiveStatus) -> Iterator[Problem]:
+    if status.coordinators == 0:
+        yield Problem(
+            severity="critical",
+            subject="coordinator",
+            message="No coordinator runs: requests wait in their queue.",
+            what_to_do="optimizer coordinator, or optimizer up",
+        )
+    elif status.rabbitmq.there and status.coordinators is None and _missing(status):
+        yield Problem(
+            severity="critical",
+            subject="coordinator",
+            message="The queue of requests does not exist: no coordinator has run here yet.",
+            what_to_do="optimizer coordinator, or optimizer up; or check the prefix and the virtual host.",
+        )
+    if status.recorders == 0:
+        yield Problem(
+            severity="warning",
+            subject="recorder",
+            message="No recorder runs: nothing new gets into the history.",
+            what_to_do="optimizer recorder; its queue keeps what happens meanwhile, as long as it has room.",
+        )
+
+
+def _missing(status: LiveStatus) -> bool:
+    requests = status.queue("requests")
+    return requests is not None and requests.missing
+
+
+def _queues(status: LiveStatus) -> Iterator[Problem]:
+    for queue in status.queues:
+        ready = queue.ready or 0
+        if queue.role == "kept" and ready:
+            yield Problem(
+                severity="warning",
+                subject="dead letters",
+                message=f"{count_of(ready, 'dead letter')} {'is' if ready == 1 else 'are'} kept.",
+                what_to_do="optimizer dead list; then optimizer dead replay or drop",
+            )
+        most = {"requests": REQUESTS_MAX, "calls": CALLS_MAX}.get(queue.role)
+        if most and ready >= _NEARLY_FULL * most:
+            yield Problem(
+                severity="critical",
+                subject=queue.name,
+                message=f"{ready:,} messages wait in {queue.name}, which takes {most:,}; then new ones are refused.",
+                what_to_do="More workers, another backend in the route, or fewer requests.",
+            )
+
+
+def _routes(status: LiveStatus) -> Iterator[Problem]:
+    """Routes of which every backend is out."""
+    if not status.redis.there:
+        return
+    names = sorted({route for backend in status.backends for route in backend.routes})
+    for route in names:
+        members = [backend for backend in status.backends if route in backend.routes]
+        whys = [(backend, _out(backend, status.at)) for backend in members]
+        if all(why for _, why in whys):
+            yield Problem(
+                severity="critical",
+                subject=route,
+                message=f"Nothing serves the route {route}: {', '.join(f'{each.name} {why}' for each, why in whys)}.",
+                what_to_do="See the problems of these backends, or add another one to the route.",
+            )
+
+
+def _out(backend: BackendStatus, now: float) -> str:
+    if not backend.workers:
+        return "has no worker"
+    if backend.mode == "paused":
+        return "is paused"
+    if backend.breaker == "open":
+        return "has an open breaker"
+    if backend.blocked_until is not None and backend.blocked_until - now >= PARKED_S:
+        return "is blocked"
+    return ""
+
+
+def _backends(status: LiveStatus) -> Iterator[Problem]:
+    for backend in status.backends:
+        yield from _of_backend(backend, status.at)
+
+
+def _of_backend(backend: BackendStatus, now: float) -> Iterator[Problem]:
+    name = backend.name
+    if backend.workers == 0:
+        waiting = (
+            f"; {count_of(backend.waiting, 'call')} wait{'s' if backend.waiting == 1 else ''}"
+            if backend.waiting
+            else ""
+        )
+        yield Problem(
+            severity="warning",
+            subject=name,
+            message=f"{name} has no worker{waiting}.",
+            what_to_do=f"optimizer worker {name}",
+        )
+    if backend.breaker == "open" and backend.breaker_until is not None:
+        yield Problem(
+            severity="warning",
+            subject=name,
+            message=f"The circuit breaker of {name} is open {until(backend.breaker_until, now)}: it failed too often.",
+            what_to_do=f"optimizer backends {name} shows its errors; it tries again by itself then.",
+        )
+    if backend.blocked_until is not None:
+        yield from _blocked(backend, backend.blocked_until, now)
+    if backend.mode:
+        yield Problem(
+            severity="info",
+            subject=name,
+            message=f"{name} is {backend.mode}.",
+            what_to_do=f"optimizer resume {name}, when it is to take requests again.",
+        )
+    tightest = backend.tightest
+    if tightest is not None and tightest.share >= 1:
+        frees = "" if tightest.frees_at is None else f"; it frees {until(tightest.frees_at, now, word='from')}"
+        yield Problem(
+            severity="info",
+            subject=name,
+            message=f"The limit {tightest.name} of {name} is used up{frees}.",
+            what_to_do="Nothing: calls wait or move on. If it lasts, more backends in its routes or a higher limit.",
+        )
+
+
+def _blocked(backend: BackendStatus, blocked_until: float, now: float) -> Iterator[Problem]:
+    parked = blocked_until - now >= PARKED_S or backend.blocked_reason in _BLOCKED_DO
+    reason = f" ({backend.blocked_reason})" if backend.blocked_reason else ""
+    yield Problem(
+        severity="warning" if parked else "info",
+        subject=backend.name,
+        message=f"{backend.name} is blocked {until(blocked_until, now)}{reason}.",
+        what_to_do=_BLOCKED_DO.get(backend.blocked_reason, "Nothing: one call tries it again then.").format(
+            backend.name
+        ),
+    )
+
+
+def until(at: float, now: float, *, word: str = "until") -> str:
+    """`until 14:03:20 (in 45 s)`, with the day if it is not today's."""
+    same_day = time.localtime(at)[:3] == time.localtime(now)[:3]
+    clock = time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M", time.localtime(at))
+    return f"{word} {clock} (in {duration(max(0.0, at - now))})"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
