@@ -55,6 +55,12 @@ class Coordinator:
         self.watch = Watch(store, self._snapshot, router, quotas, instance, log)
         self.serving = False
         self.blocked: str | None = None
+        self._check: SelfCheck | None = None
+
+    @property
+    def flowing(self) -> bool:
+        """Whether messages come through to this process, or it has no connection and works on one."""
+        return self._check is None or self._check.flowing
 
     async def serve(self, session: Session) -> None:
         """Serve on one session until it is lost or the process is asked to stop; then finish what was taken."""
@@ -69,6 +75,7 @@ class Coordinator:
         check = SelfCheck(session, channel, calls, self._names, stage.consumed, self._self_check_s, self._log)
         wiring = Wiring(session, topologies, self._names, self._self_check_s / QUEUES_SOONER, self._log)
         await check.start()
+        self._check = check
         self.watch.speaker = stage.speaker
         self.serving = True
         self._log.info("ready", queue=self._names.requests)
@@ -85,6 +92,7 @@ class Coordinator:
         finally:
             self.serving = False
             self.blocked = None
+            self._check = None
             for checking in checks:
                 checking.cancel()
             self.watch.speaker = None

@@ -22,6 +22,7 @@ from optimizer_service.lifetime import (
 )
 from optimizer_service.logs import logger, tell_redis
 from optimizer_service.self_check import NotConsuming
+from optimizer_service.systemd import keep_informed
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.broker_errors import NotPermitted, TopologyDiffers
@@ -68,6 +69,7 @@ async def serve(
     background = [
         asyncio.ensure_future(every(REFRESH_S, coordinator.watch.look)),
         asyncio.ensure_future(every(SWEEP_S, _sweeper(Flights(store)))),
+        asyncio.ensure_future(keep_informed(readiness, stop, flowing=lambda: coordinator.flowing)),
     ]
     keeping = asyncio.ensure_future(
         keep_session(config.amqp_url, f"optimizer keeper {instance}", coordinator.keeper.serve, stop, log)

@@ -81,6 +81,11 @@ class SelfCheck:
         self._queues = QueueCheck(session, channel, confirms, consumed, interval_s / QUEUES_SOONER, log)
         self.failure: NotConsuming | None = None
 
+    @property
+    def flowing(self) -> bool:
+        """Whether the last ping has come back in time, or the broker said why not."""
+        return self._pings.missed == 0
+
     async def start(self) -> None:
         """Let pings come, on the channel that the work comes on.
 

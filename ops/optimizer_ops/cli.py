@@ -15,6 +15,7 @@ from optimizer_ops.configuration import ConfigOption, configuration, refuse, tok
 from optimizer_ops.dead.command import app as dead
 from optimizer_ops.forget.command import app as forget
 from optimizer_ops.permissions.command import app as permissions
+from optimizer_ops.systemd.command import app as install
 
 app = typer.Typer(
     name="optimizer",
@@ -59,7 +60,7 @@ def coordinator(config: ConfigOption = None, admin_host: AdminHost = "127.0.0.1"
 
 @app.command(rich_help_panel="Processes")
 def worker(
-    backend: Annotated[str, typer.Argument(help="The backend to serve, for example groq.")],
+    backend: Annotated[str, typer.Argument(help="The backend to serve, for example groq; groq:2 is the same.")],
     config: ConfigOption = None,
     admin_host: AdminHost = "127.0.0.1",
     admin_port: AdminPort = 0,
@@ -71,7 +72,8 @@ def worker(
 
     settings = configuration(config)
     try:
-        chosen = settings.backend(backend)
+        # The instances of a unit of systemd have different names: optimizer-worker@groq:2.
+        chosen = settings.backend(backend.partition(":")[0])
     except ConfigError as error:
         refuse(error)
     configure_logs(settings.log_level)
@@ -192,6 +194,7 @@ app.add_typer(budgets)
 app.add_typer(dead, name="dead", rich_help_panel="Steering it")
 app.add_typer(permissions)
 app.add_typer(forget)
+app.add_typer(install, name="install", rich_help_panel="Processes")
 
 
 @app.command(rich_help_panel="Trying it", context_settings={"ignore_unknown_options": False})

@@ -20,6 +20,7 @@ from optimizer_service.lifetime import (
 )
 from optimizer_service.logs import logger, tell_redis
 from optimizer_service.self_check import NotConsuming
+from optimizer_service.systemd import keep_informed
 from optimizer_state.budget import Budget
 from optimizer_state.flights import Flights
 from optimizer_state.learned import Learned
@@ -80,6 +81,7 @@ async def serve(
 
         admin = AdminServer(admin_host, admin_port, readiness, token=admin_token)
         beating = asyncio.ensure_future(worker.beat_for_ever())
+        informing = asyncio.ensure_future(keep_informed(readiness, stop, flowing=lambda: worker.flowing))
         try:
             log.info("admin", url=await admin.start())
             await keep_session(config.amqp_url, f"optimizer worker {backend.name} {instance}", worker.serve, stop, log)
@@ -95,6 +97,7 @@ async def serve(
             return EXIT_CONFIG
         finally:
             beating.cancel()
+            informing.cancel()
             await worker.leave()
             await admin.stop()
             await store.close()

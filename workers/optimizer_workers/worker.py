@@ -129,6 +129,12 @@ class Worker:
         )
         self.serving = False
         self.blocked: str | None = None
+        self._check: SelfCheck | None = None
+
+    @property
+    def flowing(self) -> bool:
+        """Whether messages come through to this process, or it has no connection and works on one."""
+        return self._check is None or self._check.flowing
 
     async def serve(self, session: Session) -> None:
         """Serve on one session until it is lost or the process is asked to stop; then finish what runs."""
@@ -153,6 +159,7 @@ class Worker:
             session, channel, self._link.calls, names, consumed, self._parts.waits.self_check_s, self._log
         )
         await check.start()
+        self._check = check
         session.on_block(self._told_blocked)
         self.serving = True
         self._log.info("ready", concurrency=self._backend.concurrency)
@@ -175,6 +182,7 @@ class Worker:
         finally:
             self.serving = False
             self.blocked = None
+            self._check = None
             for loop in loops:
                 loop.cancel()
             # What was not begun comes again with another delivery.
