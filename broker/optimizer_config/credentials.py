@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from optimizer_config.alert_settings import Kept
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend
 
@@ -78,6 +79,27 @@ def admin_token(environ: Mapping[str, str] | None = None) -> Secret | None:
     if len(text) < _SHORTEST_TOKEN:
         raise ConfigError(f"{place} must have at least {_SHORTEST_TOKEN} characters, so that nobody can guess it.")
     return _checked(text, place)
+
+
+def kept_secret(kept: Kept, place: str, environ: Mapping[str, str] | None = None) -> Secret | None:
+    """The secret that is kept at this place, or None if there is none: a variable, a file, or a systemd credential.
+
+    It is one line of printable text; unlike a key it may hold spaces.
+
+    :raises ConfigError: if a variable or file that is named is not there, or what is found is no such line.
+    """
+    environ = os.environ if environ is None else environ
+    if kept.env and not environ.get(kept.env, "").strip():
+        raise ConfigError(f"{place}: the environment variable {kept.env} is not set.")
+    text = kept.text or (kept.env and environ[kept.env].strip())
+    if not text and kept.file:
+        text = read_secret_file(kept.file, place)
+    text = text or credential(kept.credential, environ)
+    if not text:
+        return None
+    if not text.isprintable():
+        raise ConfigError(f"{place} does not hold a usable secret: it must be one line of printable text.")
+    return Secret(text)
 
 
 def credential(name: str, environ: Mapping[str, str]) -> str | None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from optimizer_config.alerts import read_alerts
 from optimizer_config.backends import read_backend, refuse_key, relative_to
 from optimizer_config.breaker import read_breaker, read_retries
 from optimizer_config.catalogue import catalogue
@@ -118,6 +119,7 @@ def _from_file(root: Table) -> dict[str, Any]:
         "quotas": read_quotas(root),
         "retries": read_retries(root),
         "keep_dead_s": _keep_dead_s(root),
+        "alerts": read_alerts(root),
         **read_history(root),
     }
     root.finish()

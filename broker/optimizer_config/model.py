@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from optimizer_config.alert_settings import AlertSettings
 from optimizer_config.errors import ConfigError
 from optimizer_config.guess import did_you_mean
 from optimizer_wire.messages import Task
@@ -202,6 +203,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     history_url: str = ""
     keep_days: int = 30
     keep_hourly_days: int = 730
+    alerts: AlertSettings = AlertSettings()
     prices_file: str | None = None
     log_level: str = "info"
     path: str | None = None

@@ -29,7 +29,7 @@ def read_reset(table: Table) -> Reset | None:
             f'"month 00:00 UTC" for limits of a month, got {shown(text)}.',
         )
     zone = written["zone"]
-    if not _exists(zone):
+    if not zone_exists(zone):
         table.fail("reset", f'names the unknown time zone {shown(zone)}; write one like "Europe/Berlin" or "UTC".')
     return Reset("month" if written["every"] == "month" else "day", int(written["hour"]), int(written["minute"]), zone)
 
@@ -39,7 +39,8 @@ def period_s(reset: Reset) -> float:
     return _PERIODS_S[reset.every]
 
 
-def _exists(zone: str) -> bool:
+def zone_exists(zone: str) -> bool:
+    """Whether the time zone database has a zone of this name."""
     try:
         ZoneInfo(zone)
     except (KeyError, ValueError, OSError):
