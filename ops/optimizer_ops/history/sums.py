@@ -1,4 +1,4 @@
-"""What a row adds to the sums of its hour: the one definition, for whoever writes the sums and whoever reads rows. Pure.
+"""What a row adds to the sums of its hour: the one definition, for who writes the sums and for who reads rows. Pure.
 
 A request belongs to the hour in which it was asked, a call to the hour in which it started. A row that changes is taken
 out as it was and put in as it is, so that the sums always equal those of the rows.

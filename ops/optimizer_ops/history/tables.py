@@ -1,7 +1,7 @@
 """The tables of the history. Times are Unix seconds, money is whole billionths of a US dollar, so that sums are exact.
 
 `requests` has a row for each request, `calls` one for each upstream call, `happenings` one for each other event.
-`hourly` and `hourly_latency` add them up as they come, in the same transaction: they stay when the rows above have gone.
+`hourly` and `hourly_latency` add them up as they come, in the same transaction: they stay when those rows have gone.
 """
 
 import sqlalchemy as sa
@@ -9,9 +9,11 @@ import sqlalchemy as sa
 NANO = 1_000_000_000
 
 metadata = sa.MetaData()
+_OPEN = sa.text("outcome = 'open'")
 
 # One row a request. `flight` is its work id without the number of the dispatch: equal for all that shared a call.
-# `source` is None until it is known where the answer came from; `outcome` is open, answered, or an error code.
+# `source` is None until it is known where the answer came from; `outcome` is open, answered, an error code, or
+# unknown: nothing was heard of it any more.
 # `cost_nano` is what its own calls cost (those who led), `saved_nano` what a call would have cost (hit, collapsed).
 requests = sa.Table(
     "requests",
@@ -33,6 +35,8 @@ requests = sa.Table(
     sa.Column("message", sa.Text),
     sa.Column("input_tokens", sa.BigInteger),
     sa.Column("output_tokens", sa.BigInteger),
+    sa.Column("cached_input_tokens", sa.BigInteger),
+    sa.Column("cache_write_tokens", sa.BigInteger),
     sa.Column("cost_nano", sa.BigInteger),
     sa.Column("saved_nano", sa.BigInteger),
     sa.Column("wait_ms", sa.Double),
@@ -46,6 +50,7 @@ requests = sa.Table(
     sa.Index("requests_ended", "ended"),
     sa.Index("requests_agent", "agent", "asked"),
     sa.Index("requests_flight", "flight"),
+    sa.Index("requests_open", "asked", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
 
 # One row an upstream call. `waited_ms` is how long it stood in its worker's line, `waited_for` what for, mostly.
@@ -158,7 +163,7 @@ hourly = sa.Table(
 )
 
 # How many answered requests took how long in all, by hour: of all (`by` and `name` empty), and of each name of each of
-# the keys of `hourly` alone. Buckets as in `sums.py`. A column for each key would be as many rows as there are requests.
+# the keys of `hourly` alone. Buckets as in `sums.py`. A column for each key would be as many rows as requests.
 hourly_latency = sa.Table(
     "hourly_latency",
     metadata,
@@ -181,7 +186,8 @@ agents = sa.Table(
     sa.Column("last_error_code", sa.Text),
 )
 
-# What of each source's numbered events has arrived: `last_seq - first_seq + 1 - received` are lost.
+# What of each source's numbered events has arrived. `gaps` are those that are missing between the first and the last,
+# as [first, last, since when]; `lost` is how many have been missing for so long that they will not come any more.
 sources = sa.Table(
     "sources",
     metadata,
@@ -189,11 +195,14 @@ sources = sa.Table(
     sa.Column("first_seq", sa.BigInteger, nullable=False),
     sa.Column("last_seq", sa.BigInteger, nullable=False),
     sa.Column("received", sa.BigInteger, nullable=False),
+    sa.Column("lost", sa.BigInteger, nullable=False),
+    sa.Column("gaps", sa.JSON, nullable=False),
     sa.Column("first_seen", sa.Double, nullable=False),
     sa.Column("last_seen", sa.Double, nullable=False),
 )
 
-# One row: the recorder that writes, when it last wrote, and how many events wait in its queue.
+# One row: the recorder that writes, when it last wrote, how many events wait in its queue, and how many it has recorded
+# and missed since the history began (those of sources that are forgotten by now too).
 recorder = sa.Table(
     "recorder",
     metadata,
@@ -202,6 +211,7 @@ recorder = sa.Table(
     sa.Column("beat", sa.Double, nullable=False),
     sa.Column("newest", sa.Double),
     sa.Column("recorded", sa.BigInteger, nullable=False),
+    sa.Column("lost", sa.BigInteger, nullable=False),
     sa.Column("waiting", sa.BigInteger, nullable=False),
 )
 
