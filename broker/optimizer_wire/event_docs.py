@@ -32,7 +32,8 @@ MEANING = {
     "attempt": "calls made for this dispatch so far, at all backends",
     "waiters": "requests that were told",
     "prompt_chars": "characters of text in the request: its size instead of its text",
-    "waited_for": "what the call stood in its worker's line for, mostly: a limit and its count (`rpm 30`), or `blocked`, `breaker`, `paused`, `concurrency`, …",
+    "waited_for": "what the call stood in its worker's line for, mostly: a limit and its count (`rpm 30`), "
+    "or `blocked`, `breaker`, `paused`, `concurrency`, …",
     "waited_ms": "how long it stood in that line",
     "usage": "tokens, and the backend's own usage object as `raw`",
     "cost_usd": "US dollars; absent if the price is not known",

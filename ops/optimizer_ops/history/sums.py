@@ -19,6 +19,8 @@ KEYS = ("tenant", "agent", "task", "backend", "model")
 TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
 # The call outcomes by which a backend says "too fast"; as `Outcome.rate_only`.
 RATE_ONLY = ("throttled", "ramp")
+# What a request's outcome is if it did not end with an error, as far as anybody knows.
+NO_ERROR = ("answered", "open", "unknown")
 
 Row = Mapping[str, Any]
 
@@ -40,13 +42,13 @@ def ms_of(bucket: int) -> float:
 
 def of_request(row: Row) -> dict[str, int]:
     """What a row of `requests` adds to the row of `hourly` with its hour (of `asked`) and its `KEYS`."""
-    answered = row["outcome"] == "answered"
+    outcome = row["outcome"]
     return {
         "requests": 1,
         "hits": int(row["source"] == "cache"),
         "collapsed": int(row["source"] == "collapsed"),
-        "answered": int(answered),
-        "errors": int(not answered and row["outcome"] != "open"),
+        "answered": int(outcome == "answered"),
+        "errors": int(outcome not in NO_ERROR),
         "saved_nano": row["saved_nano"] or 0,
     }
 

@@ -127,6 +127,8 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     error_code: str | None
     message: str | None
     waiters: int | None
+    waited_for: str | None
+    waited_ms: float | None
     input_tokens: int | None
     output_tokens: int | None
     usage: dict[str, Any] | None

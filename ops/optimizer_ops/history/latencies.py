@@ -1,0 +1,102 @@
+"""How long answered requests took, in logarithmic buckets (`sums.py`)."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from optimizer_ops.history.conditions import equal, step_of, within
+from optimizer_ops.history.spans import Span
+from optimizer_ops.history.sums import GROWTH, HOUR_S, KEYS, ms_of
+from optimizer_ops.history.tables import hourly_latency, requests
+
+Buckets = Counter[int]
+
+_LN_GROWTH = sa.func.ln(sa.literal(GROWTH, sa.Double))
+_bucket = sa.case(
+    (requests.c.total_ms <= 1, 0),
+    else_=sa.cast(sa.func.ceil(sa.func.ln(requests.c.total_ms) / _LN_GROWTH - 1e-9), sa.Integer),
+)
+
+
+def percentile(buckets: Mapping[int, int] | None, share: float) -> float | None:
+    """The duration in ms that this share of the requests did not exceed; None if there are none, or nobody knows."""
+    rank, seen = share * (sum(buckets.values()) if buckets else 0), 0
+    for bucket in sorted(buckets or ()):
+        seen += (buckets or {})[bucket]
+        if seen >= rank:
+            return ms_of(bucket)
+    return None
+
+
+def buckets_by(
+    connection: sa.Connection, span: Span, by: Sequence[str], where: Mapping[str, str], *, step_s: float = 0
+) -> dict[tuple[Any, ...], Buckets] | None:
+    """How many took how long, by names and steps as in `sums_by`.
+
+    The sums of hours know one key at a time: for two the rows are counted; None if they have gone in part.
+    """
+    found: defaultdict[tuple[Any, ...], Buckets] = defaultdict(Counter)
+    keys = {*by, *where}
+    parts = list(span.edges)
+    if span.hours and len(keys) <= 1:
+        _add_hours(found, connection, span, by, where, step_s)
+    elif span.hours:
+        if not _kept_since(connection, span):
+            return None
+        parts.append(span.hours)
+    for part in parts:
+        groups = [
+            *([step_of(requests.c.asked, span.since, step_s)] if step_s else []),
+            *(requests.c[name] for name in by),
+        ]
+        question = (
+            sa.select(*groups, _bucket, sa.func.count())
+            .where(
+                *within(requests.c.asked, part),
+                *equal(requests, where, KEYS),
+                requests.c.outcome == "answered",
+                requests.c.total_ms.is_not(None),
+            )
+            .group_by(*groups, _bucket)
+        )
+        _count(found, connection.execute(question))
+    return found
+
+
+def _add_hours(
+    found: dict[tuple[Any, ...], Buckets],
+    connection: sa.Connection,
+    span: Span,
+    by: Sequence[str],
+    where: Mapping[str, str],
+    step_s: float,
+) -> None:
+    table = hourly_latency.c
+    key = next(iter({*by, *where}), "")
+    groups = [*([step_of(table.hour, span.since, step_s)] if step_s else []), *([table.name] if by else [])]
+    named = [table.name == where[key]] if key in where else [] if key else [table.name == ""]
+    question = (
+        sa.select(*groups, table.bucket, sa.func.sum(table.requests))
+        .where(table.by == key, *named, *within(table.hour, span.hours or (0, 0)))
+        .group_by(*groups, table.bucket)
+    )
+    _count(found, connection.execute(question))
+
+
+def _count(found: dict[tuple[Any, ...], Buckets], rows: Any) -> None:
+    for *names, bucket, count in rows:
+        found[tuple(names)][bucket] += int(count)
+
+
+def _kept_since(connection: sa.Connection, span: Span) -> bool:
+    """Whether there are rows of the first hour in which anything happened."""
+    table = hourly_latency.c
+    first = connection.scalar(
+        sa.select(sa.func.min(table.hour)).where(table.by == "", table.name == "", table.hour >= span.since)
+    )
+    if first is None:
+        return True
+    hour = within(requests.c.asked, (first, first + HOUR_S))
+    return connection.scalar(sa.select(requests.c.id).where(*hour).limit(1)) is not None
