@@ -15,6 +15,7 @@ from optimizer_ops.configuration import ConfigOption, configuration, refuse, tok
 from optimizer_ops.dead.command import app as dead
 from optimizer_ops.forget.command import app as forget
 from optimizer_ops.permissions.command import app as permissions
+from optimizer_ops.status.command import app as status
 from optimizer_ops.systemd.command import app as install
 
 app = typer.Typer(
@@ -190,6 +191,7 @@ def topology(
     raise typer.Exit(run(check(settings.amqp_url, settings.prefix, names)))
 
 
+app.add_typer(status)
 app.add_typer(budgets)
 app.add_typer(dead, name="dead", rich_help_panel="Steering it")
 app.add_typer(permissions)

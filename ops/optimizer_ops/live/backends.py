@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from optimizer_config.model import Backend, Config
+from optimizer_coordinator.routing import Router
 from optimizer_ops.live.status import BackendStatus, LimitUse, Queue
 from optimizer_state.levels import Levels, LimitLevel
 
@@ -52,9 +53,8 @@ def _with_levels(status: BackendStatus, levels: Levels, now: float) -> BackendSt
 
 
 def routes_of(config: Config, name: str) -> list[str]:
-    """The routes and aliases of the configuration that may send requests to a backend."""
-    named = {**config.routes, **config.models}
-    return [route for route, entries in named.items() if any(entry.partition("/")[0] == name for entry in entries)]
+    """The routes and aliases that may send requests to a backend; `auto` if no route is written."""
+    return [route for route, backends in Router(config).routes().items() if name in backends]
 
 
 def _use(limit: LimitLevel, now: float) -> LimitUse:

@@ -1,14 +1,16 @@
 """What is wrong with the fleet now, worst first, each with what to do. Pure."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from optimizer_ops.live.status import SEVERITIES, BackendStatus, LiveStatus, Problem
+from optimizer_ops.history.views import AlertRow, Recording
+from optimizer_ops.live.clock import at_clock, until
+from optimizer_ops.live.status import SEVERITIES, BackendStatus, LiveStatus, Problem, Severity
 from optimizer_ops.words import count_of, duration
 from optimizer_wire.topology import CALLS_MAX, REQUESTS_MAX
 
 # A backend that is blocked for less merely said "slow down".
 PARKED_S = 60.0
+SILENT_RECORDER_S = 60.0
 _NEARLY_FULL = 0.8
 _BLOCKED_DO = {
     "unauthorized": "Its key is refused: check api_key_env or api_key_file of {0}, then restart its workers.",
@@ -17,9 +19,19 @@ _BLOCKED_DO = {
 }
 
 
-def problems_of(status: LiveStatus) -> list[Problem]:
-    """Everything that is wrong or worth knowing, the worst first."""
-    found = [*_services(status), *_processes(status), *_queues(status), *_routes(status), *_backends(status)]
+def problems_of(
+    status: LiveStatus, recording: Recording | None = None, alerts: Sequence[AlertRow] = ()
+) -> list[Problem]:
+    """Everything that is wrong or worth knowing, the worst first; with what the history tells, if there is one."""
+    found = [
+        *_services(status),
+        *_processes(status),
+        *_queues(status),
+        *_routes(status),
+        *_backends(status),
+        *(_recorder(recording, status) if recording is not None else ()),
+        *(_alert(alert) for alert in alerts if alert.until is None),
+    ]
     return sorted(found, key=lambda problem: SEVERITIES.index(problem.severity))
 
 
@@ -71,6 +83,34 @@ def _processes(status: LiveStatus) -> Iterator[Problem]:
             message="No recorder runs: nothing new gets into the history.",
             what_to_do="optimizer recorder; its queue keeps what happens meanwhile, as long as it has room.",
         )
+
+
+def _recorder(recording: Recording, status: LiveStatus) -> Iterator[Problem]:
+    behind_s = status.at - recording.beat
+    if behind_s > SILENT_RECORDER_S and status.recorders != 0:
+        yield Problem(
+            severity="warning",
+            subject="recorder",
+            message=f"The recorder last wrote {duration(behind_s)} ago; {recording.waiting:,} events waited then.",
+            what_to_do="Look at its log: the database may be full, locked or away. Start it again: optimizer recorder",
+        )
+    if recording.lost:
+        yield Problem(
+            severity="info",
+            subject="recorder",
+            message=f"{count_of(recording.lost, 'event')} never reached the history.",
+            what_to_do="Nothing brings them back: sums are too low by them. optimizer doctor says if it goes on.",
+        )
+
+
+def _alert(alert: AlertRow) -> Problem:
+    severity: Severity = "critical" if alert.severity == "critical" else "warning"
+    return Problem(
+        severity=severity,
+        subject=alert.subject or alert.name,
+        message=f"{alert.name} since {at_clock(alert.since, alert.since)}: {_sentence(alert.message)}",
+        what_to_do="docs/operations.md, Alerts, says what each means.",
+    )
 
 
 def _missing(status: LiveStatus) -> bool:
@@ -184,13 +224,6 @@ def _blocked(backend: BackendStatus, blocked_until: float, now: float) -> Iterat
             backend.name
         ),
     )
-
-
-def until(at: float, now: float, *, word: str = "until") -> str:
-    """`until 14:03:20 (in 45 s)`, with the day if it is not today's."""
-    same_day = time.localtime(at)[:3] == time.localtime(now)[:3]
-    clock = time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M", time.localtime(at))
-    return f"{word} {clock} (in {duration(max(0.0, at - now))})"
 
 
 def _sentence(text: str) -> str:

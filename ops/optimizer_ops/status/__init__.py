@@ -1,0 +1,1 @@
+"""`optimizer status` and `optimizer backends`: how the fleet does, on one screen."""
