@@ -216,6 +216,7 @@ class Reception:
             task=intake.task,
             may_read=intake.admission.may_read,
             store_ttl_ms=self._store_ttl_ms(intake),
+            namespace=request.cache.namespace,
             ordering_key=request.ordering_key,
             tags=request.tags,
         )

@@ -8,7 +8,8 @@ from optimizer_wire.messages import NO_RESULT, ErrorInfo, Task, Usage
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a flight ended, as Redis keeps it: for later requests in the cache, and for the flight's own waiters.
 
-    `tenant` is whose call it was, and `since_ms` when they asked (`Flights.complete` fills them in): to forget them.
+    `tenant` and `agent` are whose call it was, `since_ms` when they asked, `namespace` the one of the cache (None: not
+    known). `Flights.complete` fills them in, to find what is to be forgotten or flushed.
     `dead`: the call's message belongs to the dead letters.
     """
 
@@ -17,6 +18,8 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     stored_ms: int
     tenant: str = ""
     since_ms: int = 0
+    agent: str = ""
+    namespace: str | None = None
     result: msgspec.Raw = NO_RESULT
     backend: str | None = None
     model: str | None = None

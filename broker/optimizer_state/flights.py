@@ -11,6 +11,7 @@ import msgspec
 
 from optimizer_state.admission import Admission, Admitted, admitted
 from optimizer_state.answer import Answer, packed, unpacked
+from optimizer_state.flushes import Flushes
 from optimizer_state.scripts import Step
 from optimizer_state.starts import MOST_STARTS
 from optimizer_state.store import Store
@@ -46,6 +47,7 @@ class Flights:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._flushes = Flushes(store)
 
     def _key(self, fingerprint: str) -> str:
         return f"{self._store.prefix}:{{{fingerprint}}}"
@@ -142,18 +144,30 @@ class Flights:
         return int(reply[1]) if reply[0] == b"ok" else None
 
     async def complete(self, call: Call, owner: str, answer: Answer, *, store_ttl_ms: int) -> Completed:
-        """End a flight with its outcome; an empty `owner` ends one whose call could not be published."""
-        answer = msgspec.structs.replace(answer, tenant=call.waiter.tenant, since_ms=call.waiter.since_ms)
+        """End a flight with its outcome; an empty `owner` ends one whose call could not be published.
+
+        The answer is stored for `store_ttl_ms`, unless it was flushed since it was asked for.
+        """
+        waiter = call.waiter
+        answer = msgspec.structs.replace(
+            answer, tenant=waiter.tenant, agent=waiter.agent, since_ms=waiter.since_ms, namespace=call.namespace
+        )
+        flushed_ms, read_ms = 0, 0
+        if store_ttl_ms:
+            # What was asked before a flush is not stored after it.
+            known = await self._flushes.current()
+            flushed_ms, read_ms = known.until_ms(call.fingerprint, answer), known.read_ms
         arguments = (
             call.flight,
             call.number,
             owner,
             packed(answer),
-            store_ttl_ms,
+            0 if answer.since_ms <= flushed_ms else store_ttl_ms,
             KEEP_MS,
-            _name(call.waiter),
-            _encoder.encode(call.waiter),
+            _name(waiter),
+            _encoder.encode(waiter),
             int(answer.ok),
+            read_ms,
         )
         reply = await self._run("complete", call.fingerprint, arguments)
         if reply[0] == b"late":

@@ -25,6 +25,7 @@ Script = Literal[
     "block",
     "look",
     "settings",
+    "entries",
     "learn",
     "share",
     "retries",
@@ -44,7 +45,7 @@ _BUDGET_SCRIPTS = frozenset({"reserve", "arrive", "settle", "keep", "lapse", "re
 _TURN_SCRIPTS = frozenset({"turn_take", "turn_keep", "turn_leave"})
 _MAILBOX_SCRIPTS = frozenset({"mailbox_open", "mailbox_put", "mailbox_look", "mailbox_forget"})
 _FAMILIES = {"budget": _BUDGET_SCRIPTS, "turn": _TURN_SCRIPTS, "mailbox": _MAILBOX_SCRIPTS}
-_ALONE_SCRIPTS = frozenset({"learn", "share", "retries", "settings", "places", "place"})
+_ALONE_SCRIPTS = frozenset({"learn", "share", "retries", "settings", "entries", "places", "place"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,7 +250,8 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     `hop` is the station of `route` that this message is for; `attempts` counts the calls already made. `failed` are the
     backends that failed it for another reason than their rate: it does not go back to them.
     `moved_from` tells its new worker what it may not have heard yet. `deliveries` is how often former copies of it were
-    delivered again because the connection of who held them was lost.
+    delivered again because the connection of who held them was lost. `namespace` is that of the cache; None: an older
+    coordinator did not say.
     """
 
     v: int
@@ -269,6 +270,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     deliveries: int = 0
     may_read: bool = True
     store_ttl_ms: int = 0
+    namespace: str | None = None
     ordering_key: OrderingKey | None = None
     tags: dict[str, str] = {}
 

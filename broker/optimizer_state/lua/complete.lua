@@ -1,7 +1,8 @@
 -- End a flight with its outcome: {mine, waiter…} | {late}
 -- An empty owner ends a flight that nobody runs (its call could not be published).
--- ARGV: flight, number, owner, blob, answer_ttl_ms (0: do not store), keep_ms, id, waiter, is an answer (0/1)
-local flight, number, owner, blob, ttl_ms, keep_ms, id, waiter, answered = unpack(ARGV)
+-- ARGV: flight, number, owner, blob, answer_ttl_ms (0: do not store), keep_ms, id, waiter, is an answer (0/1),
+--       when the owner last read what was flushed
+local flight, number, owner, blob, ttl_ms, keep_ms, id, waiter, answered, read_ms = unpack(ARGV)
 local done = done_key(flight)
 -- Whoever says this lives, and an answer shows that the question kills nobody.
 if answered == '1' then redis.call('DEL', DEATHS) else redis.call('HDEL', DEATHS, owner) end
@@ -16,7 +17,11 @@ local f = redis.call('HMGET', FLIGHT, 'f', 'n', 'o', 'x')
 local forgotten = f[1] == flight and f[4]
 -- Nobody waited any more, which ended the flight before this call could be broken off.
 local cancelled = f[1] ~= flight and redis.call('GET', id_key(id)) == 'cancelled'
-if tonumber(ttl_ms) > 0 and not forgotten and not cancelled then redis.call('SET', ANSWER, blob, 'PX', ttl_ms) end
+-- Whoever flushes waits for longer than this (`optimizer_state.flushes`); an answer that is not stored costs one call.
+local current = math.abs(now - tonumber(read_ms)) <= 2000
+if tonumber(ttl_ms) > 0 and current and not forgotten and not cancelled then
+  redis.call('SET', ANSWER, blob, 'PX', ttl_ms)
+end
 
 if forgotten and f[2] == number and (f[3] or '') == owner and #waiters(FLIGHT) == 0 then
   redis.call('DEL', FLIGHT)

@@ -1,0 +1,1 @@
+"""The stored answers: what there is, looking into it, and flushing it."""
