@@ -12,6 +12,7 @@ import typer
 from optimizer_config.errors import ConfigError
 from optimizer_ops.budgets.command import app as budgets
 from optimizer_ops.configuration import ConfigOption, configuration, refuse, token
+from optimizer_ops.dashboard.command import app as dashboard
 from optimizer_ops.dead.command import app as dead
 from optimizer_ops.forget.command import app as forget
 from optimizer_ops.permissions.command import app as permissions
@@ -193,6 +194,7 @@ def topology(
 
 app.add_typer(status)
 app.add_typer(budgets)
+app.add_typer(dashboard)
 app.add_typer(dead, name="dead", rich_help_panel="Steering it")
 app.add_typer(permissions)
 app.add_typer(forget)

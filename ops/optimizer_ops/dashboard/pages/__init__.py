@@ -1,0 +1,1 @@
+"""The pages: each handler gathers what its template shows."""
