@@ -76,6 +76,7 @@ _RESULT = (*_CALL, "outcome", "status", "waiters", "usage", "cost_usd", "price_v
 
 CACHE_HIT = "optimizer.cache.hit"
 CACHE_MISS = "optimizer.cache.miss"
+CACHE_FLUSHED = "optimizer.cache.flushed"
 COLLAPSED = "optimizer.request.collapsed"
 CALL_STARTED = "optimizer.call.started"
 CALL_FINISHED = "optimizer.call.finished"
@@ -117,6 +118,7 @@ KINDS: dict[str, EventKind] = {
             "a request leads: a call was sent to a backend",
             (*_WHO, "fingerprint", "work_id", "prompt_chars"),
         ),
+        EventKind(CACHE_FLUSHED, "an operator removed answers from the cache", ("message",)),
         EventKind(COLLAPSED, "a request joined a call that is already on its way", (*_WHO, "fingerprint", "work_id")),
         EventKind(CALL_STARTED, "a worker begins an upstream call", (*_CALL, "waited_for", "waited_ms")),
         EventKind(CALL_FINISHED, "an upstream call gave an answer; a learning event", _RESULT),
