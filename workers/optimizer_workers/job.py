@@ -18,6 +18,7 @@ class Job:
     `hopeless_since_ms` says since when no backend seems to serve it in time. `amounts` is what it will probably use of
     the backend's limits, `cost` the same in tokens, for fair sharing; `chars` the length of its prompt; `used_tokens`
     what the last call did use, `error` how it failed; `call_id` names the upstream call that runs, or ran last.
+    It is in line since `in_line_ms`; the last time it stood there for `waited_ms`, mostly for lack of `waited_for`.
     `charged` and `finish` are the scheduler's: the tokens that its agent was charged with, and until when, in the
     virtual time of its priority.
     `deliveries` is how often the broker delivered this copy before. A `suspect` is to run alone; `counted` says whether
@@ -32,6 +33,9 @@ class Job:
     look_first: bool = False
     not_before_ms: int = 0
     held_since_ms: int = 0
+    in_line_ms: int = 0
+    waited_ms: int = 0
+    waited_for: str | None = None
     hopeless_since_ms: int = 0
     attempts: int = 0
     retries: int = 0

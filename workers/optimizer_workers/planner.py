@@ -19,6 +19,7 @@ from optimizer_workers.forecast import Line, Supply, per_call_ms
 from optimizer_workers.job import Job
 from optimizer_workers.latency import Latency
 from optimizer_workers.scheduler import Scheduler
+from optimizer_workers.shortages import Shortages
 
 # What was seen so long after a refusal knows more than it did.
 LOOK_MS = 300
@@ -70,6 +71,7 @@ class Planner:
         self._allowance = allowance
         self._budget = allowance.budget
         self._refused: dict[str, _Refusal] = {}
+        self._shortages = Shortages()
         self._tail_ms: dict[str, int] = {}
         # Of each lane: deadlines, and when those calls start.
         self._lines: dict[str, list[tuple[int, int]]] = {}
@@ -86,6 +88,7 @@ class Planner:
         # A limit holds for all of its models: a call that waits for it is not passed by smaller ones of another.
         lanes = {model, *(self._models if limit is None or not limit.models else limit.models)}
         for lane in lanes:
+            self._shortages.begin(lane, self._missing(wait.limit), now_ms)
             self._refused[lane] = _Refusal(wait, now_ms)
             self._scheduler.block_lane(lane, now_ms + max(1, min(wait.ms, LONGEST_LOOK_MS)))
 
@@ -93,6 +96,21 @@ class Planner:
         """A call of this model may start."""
         self._refused.pop(model, None)
         self._tail_ms.pop(model, None)
+
+    def _missing(self, reason: str) -> str:
+        """What there is too little of: a limit with its count, or a word."""
+        limit, level = self._limits.get(reason), self._budget.fleet_view.levels.get(reason)
+        if limit is None:
+            return reason
+        count = limit.count if level is None else level.count
+        return f"{reason} ${count / 1e6:,.2f}" if limit.dimension == "usd" else f"{reason} {count:,}"
+
+    def begins(self, job: Job, now_ms: int) -> None:
+        """A call starts: note how long it stood in line, and what for."""
+        lane, since_ms = job.hop.model, max(job.in_line_ms or job.held_since_ms, job.not_before_ms)
+        job.waited_ms = max(0, now_ms - since_ms)
+        job.waited_for = self._shortages.longest(lane, since_ms, now_ms)
+        self._shortages.end(lane, now_ms)
 
     def freed(self) -> None:
         """A call has ended: a place is free, and it may not have used all the tokens that were reserved for it."""
