@@ -6,6 +6,7 @@ async with Live(config) as live:
 
 import asyncio
 import time
+from collections.abc import Collection
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,15 +34,18 @@ class Live:
         self._broker = BrokerLook(config.amqp_url, config.prefix)
         self._one_at_a_time = asyncio.Lock()
 
-    async def look(self) -> LiveStatus:
-        """What is to be seen now. What is away is said to be away; nothing is raised for it."""
-        async with self._one_at_a_time:
-            return await self._look()
+    async def look(self, also: Collection[str] = ()) -> LiveStatus:
+        """What is to be seen now. What is away is said to be away; nothing is raised for it.
 
-    async def _look(self) -> LiveStatus:
+        Shown are the backends that the configuration names and those that a worker serves; `also` names others.
+        """
+        async with self._one_at_a_time:
+            return await self._look(also)
+
+    async def _look(self, also: Collection[str]) -> LiveStatus:
         redis, levels = await self._redis()
         now = time.time()
-        backends = self._shown(levels)
+        backends = self._shown(levels, also)
         seen = await self._broker.look([backend.name for backend in backends])
         requests, recorder = (
             next((queue for queue in seen.queues if queue.role == role), None) for role in ("requests", "recorder")
@@ -87,10 +91,11 @@ class Live:
         version = str(info.get("redis_version", ""))
         return Service(name="Redis", url=url, there=True, version=version, latency_ms=latency_ms), levels
 
-    def _shown(self, levels: dict[str, Levels]) -> list[Backend]:
-        """The backends that the configuration names, and those that a worker serves; in the configured order."""
+    def _shown(self, levels: dict[str, Levels], also: Collection[str]) -> list[Backend]:
+        """In the order of the configuration."""
+        named = self._config.configured.union(also)
         return [
             backend
             for name, backend in self._config.backends.items()
-            if name in self._config.configured or (name in levels and levels[name].workers)
+            if name in named or (name in levels and levels[name].workers)
         ]

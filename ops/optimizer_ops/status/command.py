@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from optimizer_ops.completion import backend_names
 from optimizer_ops.configuration import ConfigOption, configuration
 
 app = typer.Typer()
@@ -19,3 +20,19 @@ def status(
     from optimizer_service.lifetime import run
 
     raise typer.Exit(run(run_status(configuration(config), as_json=as_json)))
+
+
+@app.command(rich_help_panel="Watching it")
+def backends(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Show all of these backends.", metavar="BACKEND", autocompletion=backend_names),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show the backends: limits, breaker, until when and why one is blocked, workers, latency, errors."""
+    from optimizer_ops.status.backends import backends as run_backends
+    from optimizer_service.lifetime import run
+
+    raise typer.Exit(run(run_backends(configuration(config), names or (), as_json=as_json)))

@@ -9,7 +9,9 @@ def share(part: float | None) -> str:
     """`62 %`, with a digit below ten."""
     if part is None:
         return NOTHING
-    return f"{part:.0%}".replace("%", " %") if part >= 0.0995 or not part else f"{part:.1%}".replace("%", " %")
+    if 0 < part < 0.001:
+        return "<0.1 %"
+    return f"{part * 100:.0f} %" if part >= 0.0995 or not part else f"{part * 100:.1f} %"
 
 
 def milliseconds(ms: float | None) -> str:
