@@ -6,7 +6,7 @@ from optimizer_coordinator.background import Background
 from optimizer_coordinator.intake import Intake
 from optimizer_coordinator.leading import Leading
 from optimizer_coordinator.look import HeldTooLong
-from optimizer_coordinator.metrics import REQUESTS
+from optimizer_coordinator.metrics import handled
 from optimizer_coordinator.settling import Settling
 from optimizer_coordinator.speaker import Speaker
 from optimizer_coordinator.turns import TurnBarrier
@@ -50,19 +50,19 @@ class Acting:
     async def _act(self, message: DeliveredMessage, intake: Intake, decision: Admitted) -> None:
         match decision:
             case Hit(answer):
-                REQUESTS.labels("hit").inc()
+                handled["hit"].inc()
                 await self._speaker.hit(intake, answer)
                 crash_point("coordinator.after_reply")
                 self._pass_by(intake)
                 await self._settling.ack(message)
             case Known(answer):
-                REQUESTS.labels("known").inc()
+                handled["known"].inc()
                 await self._speaker.answer(answer, (intake.waiter,))
                 crash_point("coordinator.after_reply")
                 self._pass_by(intake)
                 await self._settling.ack(message)
             case Gone(why):
-                REQUESTS.labels("gone").inc()
+                handled["gone"].inc()
                 # A late copy, whose sender drops this; or its sender asks anew under the old id, and waits.
                 await self._speaker.failed(intake, _ended(why), (intake.waiter,))
                 self._pass_by(intake)
@@ -70,13 +70,13 @@ class Acting:
             case Join():
                 await self._join(message, intake, decision)
             case Lead(flight):
-                REQUESTS.labels("led").inc()
+                handled["led"].inc()
                 await self._speaker.led(intake, flight)
                 self._background.spawn(self._lead(message, intake, decision))
 
     async def _join(self, message: DeliveredMessage, intake: Intake, join: Join) -> None:
         # The same request once more was not collapsed: nobody saved a call.
-        REQUESTS.labels("resubmitted" if join.known else "joined").inc()
+        handled["resubmitted" if join.known else "joined"].inc()
         if not join.known:
             await self._speaker.joined(intake, join.flight, join.number)
             if not join.gated:

@@ -3,6 +3,7 @@
 import asyncio
 
 from optimizer_config.model import Config
+from optimizer_coordinator.fleet_gauges import FleetGauges
 from optimizer_coordinator.gate import MOST_WAITING
 from optimizer_coordinator.intake import Reception
 from optimizer_coordinator.keeper import Keeper
@@ -53,6 +54,7 @@ class Coordinator:
         self._log = log
         self._snapshot = Snapshot(store, config)
         self.watch = Watch(store, self._snapshot, router, quotas, instance, log)
+        self.gauges = FleetGauges(config, store, self._names)
         self.serving = False
         self.blocked: str | None = None
         self._check: SelfCheck | None = None
@@ -80,7 +82,10 @@ class Coordinator:
         self.serving = True
         self._log.info("ready", queue=self._names.requests)
         working = asyncio.ensure_future(stage.work())
-        checks = [asyncio.ensure_future(watching) for watching in (check.watch(), wiring.watch())]
+        checks = [
+            asyncio.ensure_future(watching)
+            for watching in (check.watch(), wiring.watch(), self.gauges.watch_queues(session))
+        ]
         session.on_block(self._told_blocked)
         try:
             await first_of(self._stop, session.lost)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from aiormq.abc import DeliveredMessage
 
 from optimizer_coordinator.last_word import LastWord, LastWords
-from optimizer_coordinator.metrics import DEAD_LETTERS, DEAD_UNROUTABLE
+from optimizer_coordinator.metrics import DEAD_UNROUTABLE, dead_because
 from optimizer_coordinator.sending_back import origin_of
 from optimizer_service.crash_points import crash_point
 from optimizer_service.lifetime import first_of
@@ -40,8 +40,6 @@ PROBE_S = 10.0
 _PROBE_LIVES_MS = 60_000
 _AGAIN_S = 1.0
 _DRAIN_S = 5.0
-# As RabbitMQ names reasons; whatever else a header says is no label.
-_WHYS = frozenset({"rejected", "expired", "maxlen", "delivery_limit"})
 
 
 class Keeper:
@@ -183,7 +181,7 @@ class _Shift:
                 return
 
     async def _tell(self, letter: DeadLetter, waiters: int) -> None:
-        DEAD_LETTERS.labels(letter.why if letter.why in _WHYS else "other").inc()
+        (dead_because.get(letter.why) or dead_because["other"]).inc()
         happened = events.event(
             events.DEAD,
             self._source,

@@ -5,7 +5,7 @@ from contextlib import suppress
 from optimizer_coordinator.dispatch import Dispatcher
 from optimizer_coordinator.gate import Gate, GateClosed
 from optimizer_coordinator.intake import Intake, Reception
-from optimizer_coordinator.metrics import REQUESTS
+from optimizer_coordinator.metrics import handled
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
 from optimizer_state.admission import Join, Lead
@@ -67,7 +67,7 @@ class Leading:
 
     async def _turn_away(self, intake: Intake, flight: int, error: OptimizerError) -> int:
         """Tell a request that it is not called, and take it out of its flight; returns how many wait there."""
-        REQUESTS.labels("turned_away").inc()
+        handled["turned_away"].inc()
         others = 0
         if flight:
             with suppress(RedisAway):

@@ -18,7 +18,7 @@ import msgspec
 
 from optimizer_coordinator.custody import LATE_MS, late
 from optimizer_coordinator.intake import Lookup, Reception
-from optimizer_coordinator.metrics import FETCHES
+from optimizer_coordinator.metrics import NO_STATE, REDIS_AWAY, fetched
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_service.outbox import Outbox
 from optimizer_state.flights import Flights
@@ -62,10 +62,10 @@ class Lookups:
         try:
             reply = await (self._cancel(lookup) if lookup.fetch.want == "cancel" else self._found(lookup))
         except RedisAway:
-            FETCHES.labels("redis away").inc()
+            fetched[REDIS_AWAY].inc()
             reply = _error(lookup, InternalError(AWAY, retry_after_s=2))
         else:
-            FETCHES.labels(reply.status.state if reply.status else "").inc()
+            fetched[reply.status.state if reply.status else NO_STATE].inc()
         finally:
             self._waiting -= 1
         await self._outbox.reply(lookup.reply_to, msgspec.structs.replace(reply, id=lookup.fetch.id))

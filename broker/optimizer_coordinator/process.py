@@ -8,6 +8,7 @@ from optimizer_config.credentials import Secret
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Config
 from optimizer_coordinator.coordinator import Coordinator
+from optimizer_coordinator.fleet_gauges import LOOK_S
 from optimizer_coordinator.snapshot import REFRESH_S
 from optimizer_service.crash_points import arm
 from optimizer_service.health import AdminRefused, AdminServer, Readiness, degraded
@@ -21,6 +22,7 @@ from optimizer_service.lifetime import (
     what_to_do,
 )
 from optimizer_service.logs import logger, tell_redis
+from optimizer_service.metrics import describe_process
 from optimizer_service.self_check import NotConsuming
 from optimizer_service.systemd import keep_informed
 from optimizer_state.flights import Flights
@@ -60,6 +62,7 @@ async def serve(
             ),
         )
 
+    describe_process("coordinator", readiness)
     admin = AdminServer(admin_host, admin_port, readiness, token=admin_token)
     try:
         log.info("admin", url=await admin.start())
@@ -68,6 +71,7 @@ async def serve(
         return EXIT_CONFIG
     background = [
         asyncio.ensure_future(every(REFRESH_S, coordinator.watch.look)),
+        asyncio.ensure_future(every(LOOK_S, coordinator.gauges.look_at_backends)),
         asyncio.ensure_future(every(SWEEP_S, _sweeper(Flights(store)))),
         asyncio.ensure_future(keep_informed(readiness, stop, flowing=lambda: coordinator.flowing)),
     ]

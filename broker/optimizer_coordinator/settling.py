@@ -6,7 +6,7 @@ from aiormq.abc import DeliveredMessage
 
 from optimizer_coordinator.custody import Custody
 from optimizer_coordinator.intake import Envelope, Intake, Reception
-from optimizer_coordinator.metrics import REQUESTS
+from optimizer_coordinator.metrics import handled
 from optimizer_coordinator.sending_back import SendingBack
 from optimizer_coordinator.speaker import Speaker
 from optimizer_service.crash_points import crash_point
@@ -65,7 +65,7 @@ class Settling:
     async def _refuse_to(
         self, message: DeliveredMessage, reply_to: str | None, agent: str | None, error: OptimizerError
     ) -> None:
-        REQUESTS.labels("refused").inc()
+        handled["refused"].inc()
         try:
             await self._speaker.refuse(message, reply_to, agent, error)
         except RedisAway:
@@ -93,7 +93,7 @@ class Settling:
 
         Not by requeueing, but for a full queue: that counts towards the delivery limit, as if it had harmed somebody.
         """
-        REQUESTS.labels("sent_back").inc()
+        handled["sent_back"].inc()
         try:
             sent = await self._sending_back.send(message, waiter)
         except Unconfirmed:

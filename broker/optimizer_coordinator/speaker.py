@@ -7,6 +7,7 @@ from typing import Any
 from aiormq.abc import DeliveredMessage
 
 from optimizer_coordinator.intake import Intake
+from optimizer_service.metrics import saved_by_cache
 from optimizer_service.outbox import Outbox
 from optimizer_state.answer import Answer
 from optimizer_state.clock import FleetClock
@@ -36,6 +37,7 @@ class Speaker:
         """Answer from the cache."""
         reply = reply_of(answer, intake.waiter, "cache", self._clock.now_ms())
         await self._outbox.reply(intake.waiter.reply_to, reply)
+        saved_by_cache.inc(answer.cost_usd or 0.0)
         await self._tell(
             events.CACHE_HIT,
             intake,

@@ -28,7 +28,7 @@ from optimizer_coordinator.intake import Envelope, Intake, Lookup, Reception
 from optimizer_coordinator.leading import Leading
 from optimizer_coordinator.line import Barrier
 from optimizer_coordinator.lookups import Lookups
-from optimizer_coordinator.metrics import ADMISSION, BATCH, REDIS_UP, REQUESTS
+from optimizer_coordinator.metrics import ADMISSION, BATCH, handled
 from optimizer_coordinator.sending_back import SendingBack, origin_of
 from optimizer_coordinator.settling import Settling
 from optimizer_coordinator.snapshot import Snapshot
@@ -218,15 +218,12 @@ class Stage:
     async def _admit(self, intakes: Sequence[Intake]) -> Sequence[Admitted]:
         """Decide; without Redis every request leads a call of its own."""
         try:
-            decisions = await self._flights.admit([intake.admission for intake in intakes])
+            return await self._flights.admit([intake.admission for intake in intakes])
         except RedisAway:
-            REDIS_UP.set(0)
             return [Lead(flight_by_chance()) for _ in intakes]
-        REDIS_UP.set(1)
-        return decisions
 
     async def _cancel(self, message: DeliveredMessage, intake: Intake) -> None:
-        REQUESTS.labels("cancelled").inc()
+        handled["cancelled"].inc()
         await self._turns.cancelled(intake)
         try:
             await self._flights.cancel(intake.admission.fingerprint, intake.waiter)

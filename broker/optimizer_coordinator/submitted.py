@@ -7,7 +7,7 @@ from aiormq.abc import DeliveredMessage
 
 from optimizer_coordinator.gate import Gate
 from optimizer_coordinator.intake import Intake
-from optimizer_coordinator.metrics import REQUESTS
+from optimizer_coordinator.metrics import handled
 from optimizer_coordinator.settling import Settling
 from optimizer_state.mailboxes import Mailboxes
 from optimizer_state.store import RedisAway
@@ -38,6 +38,6 @@ class Submitted:
             elif found.verdict == "conflict":
                 await self._settling.conflict(message, intake)
             else:
-                REQUESTS.labels("known").inc()
+                handled["known"].inc()
                 await self._settling.ack(message)
         return taken

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from optimizer_service.logs import Logger, logger
+from optimizer_service.metrics import SESSIONS_LOST
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted, TopologyDiffers
 from optimizer_wire.session import Session
@@ -72,11 +73,13 @@ async def keep_session(
                 began = loop.time()
                 await _served(serve, session)
                 if not stop.is_set():
+                    SESSIONS_LOST.inc()
                     log.warning("connection lost", to="rabbitmq")
             lasted = loop.time() - began >= LASTING_S
         except NotPermitted:
             raise
         except BrokerUnavailable as error:
+            SESSIONS_LOST.inc()
             log.warning("rabbitmq unavailable", reason=str(error), attempt=attempt)
             lasted = False
         if stop.is_set():

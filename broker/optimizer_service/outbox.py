@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 
+from optimizer_service.metrics import EVENTS_LOST, count_event, count_reply
 from optimizer_state.answer import Answer
 from optimizer_state.mailboxes import Mailboxes, is_mailbox
 from optimizer_state.replies import reply_of, source_for
 from optimizer_state.store import Store
+from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.channel import Channel
 from optimizer_wire.codec import encode
 from optimizer_wire.events import Event, cloud_event_headers
@@ -32,10 +34,11 @@ class Outbox:
         """Send one reply. Nobody there is no fault: a client that lost its queue asks again, and the answer is kept."""
         if is_mailbox(reply_to):
             await self._mailboxes.put(reply_to, [reply])
-            return
-        await self._channel.publish(
-            "", reply_to, encode(reply), Properties(REPLY_TYPE, reply.id, content_type=CONTENT_TYPE)
-        )
+        else:
+            await self._channel.publish(
+                "", reply_to, encode(reply), Properties(REPLY_TYPE, reply.id, content_type=CONTENT_TYPE)
+            )
+        count_reply(reply)
 
     async def answer(self, answer: Answer, waiters: Iterable[Waiter], source: Source | None = None) -> None:
         """Tell the waiters of a flight how it ended; `source` if it did not come from their flight."""
@@ -46,12 +49,13 @@ class Outbox:
 
     async def tell(self, event: Event) -> None:
         """Publish an event; its routing key is its type."""
-        await self._channel.publish(
-            self._names.events,
-            event.type,
-            encode(event),
-            Properties(EVENT_TYPE, event.id, content_type=CONTENT_TYPE, headers=cloud_event_headers(event)),
-        )
+        said = Properties(EVENT_TYPE, event.id, content_type=CONTENT_TYPE, headers=cloud_event_headers(event))
+        try:
+            await self._channel.publish(self._names.events, event.type, encode(event), said)
+        except BrokerUnavailable:
+            EVENTS_LOST.inc()
+            raise
+        count_event(event)
 
 
 async def publish_call(channel: Channel, names: Names, call: Call, *, blocked_s: float = 0.0) -> None:

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from optimizer_service.logs import Logger
+from optimizer_service.metrics import SELF_CHECKS_FAILED
 from optimizer_service.queue_check import QueueCheck, consumers_of
 from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.channel import Channel
@@ -129,7 +130,10 @@ class SelfCheck:
             "", self._queue.name, b"%d" % number, Properties(PING_TYPE, new_id(), content_type="text/plain")
         )
         await asyncio.sleep(self._interval_s)
-        if self._pings.judge(excused=self._session.blocked is not None):
+        leaving = self._pings.judge(excused=self._session.blocked is not None)
+        if self._pings.missed:
+            SELF_CHECKS_FAILED.inc()
+        if leaving:
             self.failure = NotConsuming(
                 f"RabbitMQ is connected, but no message of this process to itself has come back for "
                 f"{MISSES * self._interval_s:g} s: it would get no work either. It leaves, to be started anew."
@@ -145,6 +149,7 @@ class SelfCheck:
             await asyncio.sleep(SECOND_LOOK_S)
             missing &= await self._without_consumer()
         if missing:
+            SELF_CHECKS_FAILED.inc()
             self._log.warning("consumers are gone", queues=sorted(missing), then="connecting again")
         return bool(missing)
 

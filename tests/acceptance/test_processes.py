@@ -94,7 +94,12 @@ def test_healthy(serving, kind):
             {
                 'optimizer_coordinator_requests_total{result="led"}': 1,
                 'optimizer_coordinator_requests_total{result="hit"}': 1,
-                "optimizer_coordinator_redis_up": 1,
+                "optimizer_redis_up": 1,
+                "optimizer_rabbitmq_up": 1,
+                "optimizer_rabbitmq_blocked": 0,
+                'optimizer_replies_total{code="ok",source="cache"}': 1,
+                'optimizer_request_duration_seconds_count{source="cache"}': 1,
+                'optimizer_events_published_total{type="optimizer.cache.hit"}': 1,
                 "optimizer_coordinator_batch_size_count": 2,
             },
         ),
@@ -105,7 +110,10 @@ def test_healthy(serving, kind):
                 'optimizer_call_duration_seconds_count{backend="alpha"}': 1,
                 'optimizer_running_calls{backend="alpha"}': 0,
                 'optimizer_held_calls{backend="alpha"}': 0,
-                'optimizer_worker_redis_up{backend="alpha"}': 1,
+                "optimizer_redis_up": 1,
+                'optimizer_replies_total{code="ok",source="backend"}': 1,
+                'optimizer_request_duration_seconds_count{source="backend"}': 1,
+                'optimizer_retries_total{backend="alpha",where="here"}': 0,
                 'optimizer_cost_usd_total{backend="alpha"}': 0,
             },
         ),
@@ -118,6 +126,24 @@ def test_metrics(serving, kind, expected):
 
     assert status == 200
     assert {name: float(values[name]) for name in expected} == expected
+
+
+def test_metrics_of_the_fleet(serving):
+    """A coordinator's metrics show what it looks at now and then: workers, breakers, limits, queues."""
+    expected = {
+        'optimizer_backend_workers{backend="alpha"}': 1,
+        'optimizer_backend_breaker_state{backend="alpha",state="closed"}': 1,
+        'optimizer_budget_limit{backend="alpha",dimension="requests",limit="concurrency"}': 8,
+        'optimizer_queue_messages{queue="requests"}': 0,
+        'optimizer_queue_consumers{queue="calls.alpha.standard"}': 1,
+    }
+    url = f"{admin(process(serving, 'coordinator'))}/metrics"
+
+    def shown() -> bool:
+        values = dict(re.findall(r"^([^#\s]\S*) (\S+)$", get(url)[1], re.MULTILINE))
+        return {name: float(values.get(name, "nan")) for name in expected} == expected
+
+    wait_until(shown, "the gauges of the fleet")
 
 
 @pytest.mark.parametrize("kind", OURS)

@@ -3,6 +3,7 @@
 import msgspec
 
 from optimizer_service.crash_points import crash_point
+from optimizer_service.metrics import saved_by_collapsing
 from optimizer_state.answer import Answer
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Flights
@@ -36,6 +37,7 @@ class Ending:
         # An owner that lost its lease still answers the one waiter it knows.
         waiters = ended.waiters if ended.mine else (job.call.waiter,)
         told = await self._desk.tell(job, answer, waiters)
+        saved_by_collapsing.inc((finding.cost_usd or 0.0) * max(0, len(waiters) - 1))
         crash_point("worker.after_reply")
         await self._reporter.finished(
             self._desk.outbox, job, finding, waiters=len(waiters), now_ms=self._clock.now_ms()

@@ -30,7 +30,6 @@ from optimizer_workers.desk import Desk
 from optimizer_workers.ending import Ending
 from optimizer_workers.failing import Failing
 from optimizer_workers.job import Job
-from optimizer_workers.metrics import WAIT_SECONDS
 from optimizer_workers.repeats import Repeats
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.suspicion import by_deliveries, under_suspicion
@@ -68,7 +67,7 @@ class Execution:
             await self._upstream.refund(grant)
             await self._not_run(job, told, fly=begun is not None)
             return
-        WAIT_SECONDS.labels(self._upstream.backend.name).observe(self._waited_s(job))
+        self._upstream.meters.waited.observe(self._waited_s(job))
         crash_point("worker.after_begin")
         await self._call(job, grant, fly=begun is not None)
 

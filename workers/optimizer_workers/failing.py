@@ -13,6 +13,7 @@ from optimizer_state.store import RedisAway
 from optimizer_workers.desk import Desk
 from optimizer_workers.ending import Ending, error_of
 from optimizer_workers.job import Job
+from optimizer_workers.metrics import ELSEWHERE, HERE, RETRIES
 from optimizer_workers.repeats import Repeats
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.retry import Again, Failover, GiveUp, Requeue, after_failure
@@ -88,6 +89,7 @@ class Failing:
         for station in (*elsewhere, job.call.hop):
             if await self._desk.send(job, number, station):
                 crash_point("worker.after_forward")
+                RETRIES.labels(job.hop.backend, ELSEWHERE).inc()
                 await self._reporter.retrying(self._desk.outbox, job, finding, 0.0, job.call.route[station].backend)
                 await self._desk.ack(job)
                 return
@@ -105,6 +107,7 @@ class Failing:
                 await self._flights.renew(job.call, job.owner, lease_ms=lease_ms, rests=True)
         elif fly and await self._release(job, keep=True) is None:
             return
+        RETRIES.labels(job.hop.backend, HERE).inc()
         await self._reporter.retrying(self._desk.outbox, job, finding, after_s, job.hop.backend)
         self._desk.put_back(job, after_s)
 

@@ -6,6 +6,7 @@ from optimizer_wire.messages import MovedFrom
 from optimizer_workers.fleet import Fleet
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
+from optimizer_workers.metrics import MOVED
 from optimizer_workers.moving import better_station
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.scheduler import Scheduler
@@ -107,5 +108,6 @@ class Mover:
         if not await self._link.send_to(job, job.call.number, station, MovedFrom(job.hop.backend, here_ms)):
             self._scheduler.push(job)
             return
+        MOVED.labels(job.hop.backend).inc()
         await self._reporter.moved(self._link.outbox, job, job.call.route[station].backend)
         await self._link.ack(job)

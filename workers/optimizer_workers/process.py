@@ -19,6 +19,7 @@ from optimizer_service.lifetime import (
     what_to_do,
 )
 from optimizer_service.logs import logger, tell_redis
+from optimizer_service.metrics import describe_process
 from optimizer_service.self_check import NotConsuming
 from optimizer_service.systemd import keep_informed
 from optimizer_state.budget import Budget
@@ -79,6 +80,7 @@ async def serve(
                 degraded=degraded(worker.blocked, "away: budgets by this worker's share" if store.away else None),
             )
 
+        describe_process("worker", readiness)
         admin = AdminServer(admin_host, admin_port, readiness, token=admin_token)
         beating = asyncio.ensure_future(worker.beat_for_ever())
         informing = asyncio.ensure_future(keep_informed(readiness, stop, flowing=lambda: worker.flowing))

@@ -46,6 +46,7 @@ class Pump:
         clock: FleetClock,
     ) -> None:
         self._backend = backend
+        self._held = HELD.labels(backend.name)
         self._scheduler = scheduler
         self._allowance = allowance
         self._execution = execution
@@ -72,7 +73,7 @@ class Pump:
             twin.deadline_ms = max(twin.deadline_ms, job.deadline_ms)
             self._tasks.spawn_alone(self._drop(job))
             return
-        job.held_since_ms = self._clock.now_ms()
+        job.held_since_ms = job.in_line_ms = self._clock.now_ms()
         self._scheduler.push(job)
         self._mover.hear(job)
         if not self._mover.moves(job, self._planner.ready_ms(job.hop.model)):
@@ -103,7 +104,7 @@ class Pump:
         """Begin calls until stopped or cancelled."""
         self._stopping = False
         while not self._stopping:
-            HELD.labels(self._backend.name).set(len(self._scheduler))
+            self._held.set(len(self._scheduler))
             now_ms = self._clock.now_ms()
             free = 0 if self._alone else self._concurrency() - len(self._calls)
             job = self._scheduler.next(now_ms) if free > 0 else None
@@ -163,6 +164,7 @@ class Pump:
         refused: list[tuple[Job, Wait]] = []
         for job, verdict in zip(jobs, verdicts, strict=True):
             if isinstance(verdict, Grant):
+                self._planner.begins(job, now_ms)
                 self._planner.granted(job.hop.model)
                 await self._tell_probe(verdict)
                 self._alone = alone
@@ -230,4 +232,6 @@ class Pump:
             await self._execution.run(job, grant)
         finally:
             self.begun.discard(job)
+            # If it is held again, it stands in line anew.
+            job.in_line_ms = self._clock.now_ms()
             self._scheduler.correct(job, job.used_tokens)

@@ -10,6 +10,7 @@ from optimizer_wire.ids import new_id
 from optimizer_wire.messages import Timings
 from optimizer_wire.text import prompt_chars
 from optimizer_workers.job import Job
+from optimizer_workers.metrics import BREAKER_CHANGES
 from optimizer_workers.upstream import Finding
 
 
@@ -23,7 +24,14 @@ class Reporter:
     async def started(self, outbox: Outbox, job: Job) -> None:
         """An upstream call begins, under an id of its own."""
         job.call_id = new_id()
-        await self._tell(outbox, events.CALL_STARTED, job, attempt=job.call.attempts + job.attempts + 1)
+        await self._tell(
+            outbox,
+            events.CALL_STARTED,
+            job,
+            attempt=job.call.attempts + job.attempts + 1,
+            waited_for=job.waited_for,
+            waited_ms=float(job.waited_ms),
+        )
 
     async def finished(self, outbox: Outbox, job: Job, finding: Finding, *, waiters: int, now_ms: int) -> None:
         """An upstream call gave an answer."""
@@ -84,6 +92,7 @@ class Reporter:
             retry_after_s=change.for_ms / 1000 if change.state == "open" else None,
             message=words[change.state],
         )
+        BREAKER_CHANGES.labels(self._backend, change.state).inc()
         await outbox.tell(happened)
 
     async def probing(self, outbox: Outbox) -> None:

@@ -24,7 +24,7 @@ from optimizer_workers.allowance import Allowance
 from optimizer_workers.estimate import Estimator
 from optimizer_workers.job import Job
 from optimizer_workers.latency import Latency
-from optimizer_workers.metrics import CALL_SECONDS, CALLS, COST, RUNNING, TOKENS, UNPRICED
+from optimizer_workers.metrics import Meters
 from optimizer_workers.throttle import block_after
 
 # Of the time that is left, a call may take this share if the route goes on: the next backend needs time as well. A
@@ -68,6 +68,7 @@ class Upstream:
     ) -> None:
         self.backend = backend
         self.latency = Latency()
+        self.meters = Meters(backend)
         self._client = client
         self._prices = prices
         self._allowance = allowance
@@ -88,7 +89,7 @@ class Upstream:
             )
         )
         renewing = asyncio.ensure_future(self._renew(job, calling)) if fly else None
-        RUNNING.labels(self.backend.name).inc()
+        self.meters.running.inc()
         result: CallResult | None = None
         try:
             with suppress(asyncio.CancelledError):
@@ -96,7 +97,7 @@ class Upstream:
             if result is None and not calling.cancelled():
                 raise asyncio.CancelledError  # this process stops; the call itself was not given up
         finally:
-            RUNNING.labels(self.backend.name).dec()
+            self.meters.running.dec()
             if renewing is not None:
                 renewing.cancel()
             if not calling.done():
@@ -170,21 +171,19 @@ class Upstream:
 
     def _account(self, job: Job, result: CallResult, call_ms: float) -> tuple[float | None, str | None]:
         """The cost of a call in US dollars and the version of its price, as far as known."""
-        name = self.backend.name
-        model = job.hop.model if job.hop.model in self.backend.models else "other"
-        CALLS.labels(name, model, result.outcome.value).inc()
-        CALL_SECONDS.labels(name).observe(call_ms / 1000)
+        meters = self.meters
+        meters.called(job.hop.model, result.outcome, call_ms / 1000)
         job.used_tokens = 0
         if result.usage is None:
             return None, None
         job.used_tokens = result.usage.total_tokens
-        TOKENS.labels(name, "input").inc(result.usage.input_tokens)
-        TOKENS.labels(name, "output").inc(result.usage.output_tokens)
+        meters.tokens_in.inc(result.usage.input_tokens)
+        meters.tokens_out.inc(result.usage.output_tokens)
         cost = self._prices.cost(self.backend, result.model or job.hop.model, result.usage, None)
         if cost.usd is None:
-            UNPRICED.labels(name).inc()
+            meters.unpriced.inc()
         else:
-            COST.labels(name).inc(cost.usd)
+            meters.cost.inc(cost.usd)
         self._estimator.learn(job.hop.model, job.chars, result.usage, cost.usd)
         return cost.usd, cost.version
 

@@ -38,7 +38,6 @@ from optimizer_workers.forgetting import Forgetting
 from optimizer_workers.job import Job
 from optimizer_workers.link import Link
 from optimizer_workers.mates import Mates
-from optimizer_workers.metrics import REDIS_UP
 from optimizer_workers.mover import Mover
 from optimizer_workers.planner import Planner
 from optimizer_workers.pump import Pump
@@ -276,7 +275,6 @@ class Worker:
 
     async def _beat(self) -> None:
         in_touch = await self._fleet.beat()
-        REDIS_UP.labels(self._backend.name).set(in_touch)
         if in_touch:
             await self._mates.greet()
         await self._undelivered.remind([*self._scheduler.held(), *self._pump.begun])
