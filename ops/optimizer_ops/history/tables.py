@@ -44,7 +44,7 @@ requests = sa.Table(
     sa.Column("total_ms", sa.Double),
     sa.Column("age_s", sa.Double),
     sa.Column("prompt_chars", sa.BigInteger),
-    sa.Column("tags", sa.JSON),
+    sa.Column("tags", sa.JSON(none_as_null=True)),
     sa.Index("requests_asked", "asked"),
     # Alerts judge what has ended lately, whenever it was asked.
     sa.Index("requests_ended", "ended"),
@@ -87,7 +87,7 @@ calls = sa.Table(
     sa.Column("cached_input_tokens", sa.BigInteger),
     sa.Column("cache_write_tokens", sa.BigInteger),
     sa.Column("reasoning_tokens", sa.BigInteger),
-    sa.Column("usage", sa.JSON),
+    sa.Column("usage", sa.JSON(none_as_null=True)),
     sa.Column("cost_nano", sa.BigInteger),
     sa.Column("price_version", sa.Text),
     sa.Column("wait_ms", sa.Double),
@@ -187,7 +187,8 @@ agents = sa.Table(
 )
 
 # What of each source's numbered events has arrived. `gaps` are those that are missing between the first and the last,
-# as [first, last, since when]; `lost` is how many have been missing for so long that they will not come any more.
+# as [first, last, since when, counted]; `lost` is how many have been missing for so long that they will not come any
+# more. `unsettled`: some of the gaps are younger than that.
 sources = sa.Table(
     "sources",
     metadata,
@@ -197,6 +198,7 @@ sources = sa.Table(
     sa.Column("received", sa.BigInteger, nullable=False),
     sa.Column("lost", sa.BigInteger, nullable=False),
     sa.Column("gaps", sa.JSON, nullable=False),
+    sa.Column("unsettled", sa.Boolean, nullable=False),
     sa.Column("first_seen", sa.Double, nullable=False),
     sa.Column("last_seen", sa.Double, nullable=False),
 )

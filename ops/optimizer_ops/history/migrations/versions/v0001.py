@@ -66,7 +66,7 @@ def upgrade() -> None:
         sa.Column("cached_input_tokens", sa.BigInteger(), nullable=True),
         sa.Column("cache_write_tokens", sa.BigInteger(), nullable=True),
         sa.Column("reasoning_tokens", sa.BigInteger(), nullable=True),
-        sa.Column("usage", sa.JSON(), nullable=True),
+        sa.Column("usage", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("cost_nano", sa.BigInteger(), nullable=True),
         sa.Column("price_version", sa.Text(), nullable=True),
         sa.Column("wait_ms", sa.Double(), nullable=True),
@@ -196,7 +196,7 @@ def upgrade() -> None:
         sa.Column("total_ms", sa.Double(), nullable=True),
         sa.Column("age_s", sa.Double(), nullable=True),
         sa.Column("prompt_chars", sa.BigInteger(), nullable=True),
-        sa.Column("tags", sa.JSON(), nullable=True),
+        sa.Column("tags", sa.JSON(none_as_null=True), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("requests_agent", "requests", ["agent", "asked"], unique=False)
@@ -225,6 +225,7 @@ def upgrade() -> None:
         sa.Column("received", sa.BigInteger(), nullable=False),
         sa.Column("lost", sa.BigInteger(), nullable=False),
         sa.Column("gaps", sa.JSON(), nullable=False),
+        sa.Column("unsettled", sa.Boolean(), nullable=False),
         sa.Column("first_seen", sa.Double(), nullable=False),
         sa.Column("last_seen", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("source"),
