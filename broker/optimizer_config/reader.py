@@ -23,7 +23,7 @@ class Table:
 
         :raises ConfigError: always.
         """
-        raise ConfigError(f"{self.file}: {self.at(key)} {sentence}")
+        raise ConfigError(f"{self.file}: {self.at(key)} {sentence}", file=self.file, place=self.at(key))
 
     def at(self, key: str) -> str:
         """The dotted place of a key, quoted where TOML needs quotes."""

@@ -11,6 +11,8 @@ import typer
 
 from optimizer_config.errors import ConfigError
 from optimizer_ops.budgets.command import app as budgets
+from optimizer_ops.cache.command import app as cache
+from optimizer_ops.config.command import app as config_commands
 from optimizer_ops.configuration import ConfigOption, configuration, refuse, token
 from optimizer_ops.dashboard.command import app as dashboard
 from optimizer_ops.dead.command import app as dead
@@ -195,7 +197,9 @@ def topology(
 app.add_typer(status)
 app.add_typer(budgets)
 app.add_typer(dashboard)
+app.add_typer(cache, name="cache", rich_help_panel="Steering it")
 app.add_typer(dead, name="dead", rich_help_panel="Steering it")
+app.add_typer(config_commands, name="config", rich_help_panel="Watching it")
 app.add_typer(permissions)
 app.add_typer(forget)
 app.add_typer(install, name="install", rich_help_panel="Processes")
