@@ -59,6 +59,11 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """Whether it means all answers."""
         return self == Selection()
 
+    @property
+    def by_name(self) -> bool:
+        """Whether fingerprints alone tell which answers are meant."""
+        return self == Selection(fingerprint=self.fingerprint)
+
     def words(self) -> str:
         """In words: `tenant acme, model gpt-oss`."""
         named = ((name, getattr(self, name)) for name in ("fingerprint", *_PROPERTIES))

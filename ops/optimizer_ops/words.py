@@ -17,3 +17,12 @@ def duration(seconds: float) -> str:
 def count_of(number: int, thing: str) -> str:
     """`no worker`, `1 worker`, `2 workers`."""
     return f"{number or 'no'} {thing}{'' if number == 1 else 's' if number else ''}"
+
+
+def size(count: float) -> str:
+    """Bytes: `812 B`, `14.2 kB`, `3.1 MB`, `1.5 GB`."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1_000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1_000
+    return f"{count:.1f} GB"

@@ -20,7 +20,10 @@ from optimizer_state.store import Store
 
 
 class FlushTally(msgspec.Struct, kw_only=True):
-    """What was removed, or would be (`dry_run`): `answers` out of `of`, and what they took in Redis."""
+    """What was removed, or would be (`dry_run`): `answers` out of `of` that were looked at.
+
+    `memory_bytes` is what they took in Redis; 0 where no answer had to be read.
+    """
 
     what: Selection
     older_than_s: int | None
@@ -66,7 +69,7 @@ async def flush(
 
     entries = Entries(store)
     looked, keys = 0, await entries.keys_in_redis()
-    async for page in entries.pages(what.fingerprint or ""):
+    async for page in entries.pages(what.fingerprint or "", named_only=what.by_name and older_than_s is None):
         chosen = [entry for entry in page.entries if meant(entry)]
         tally.of += len(page.entries)
         tally.memory_bytes += sum(entry.memory for entry in chosen)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from optimizer_ops.dead.letters import Kept
-from optimizer_ops.words import duration
+from optimizer_ops.words import duration, size
 from optimizer_wire.dead_letters import DeadLetter
 
 HEADS = ("id", "died", "age", "why", "queue", "agent", "tenant", "kind", "size", "reason")
@@ -72,10 +72,3 @@ def _readable(letter: DeadLetter) -> msgspec.Raw | str:
         return msgspec.Raw(msgspec.json.encode(msgspec.msgpack.decode(letter.body)))
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
         return repr(letter.body)
-
-
-def size(count: int) -> str:
-    """`812 B`, `14.2 kB`, `3.1 MB`."""
-    if count < 1_000:
-        return f"{count} B"
-    return f"{count / 1_000:.1f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
