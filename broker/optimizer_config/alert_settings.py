@@ -37,11 +37,15 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebhookSink(Sink, frozen=True, kw_only=True, tag="webhook"):
-    """POSTs JSON. `secret`, if there is one, travels in `header`; `ca_file` is an authority of one's own."""
+    """POSTs JSON: with `slack` one `text`, else all that is known beside it.
+
+    `secret`, if there is one, travels in `header`; `ca_file` is an authority of one's own.
+    """
 
     url: Kept
     secret: Kept
     header: str = "Authorization"
+    slack: bool = False
     ca_file: str | None = None
 
 

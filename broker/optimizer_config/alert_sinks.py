@@ -78,6 +78,7 @@ def _webhook(table: Table, common: dict[str, Any]) -> AnySink:
         url=url,
         secret=_kept(table, common["name"], "secret"),
         header=header or "Authorization",
+        slack=table.choice("format", ("json", "slack")) == "slack",
         ca_file=_path(table, "ca_file"),
     )
 

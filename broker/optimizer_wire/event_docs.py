@@ -44,6 +44,11 @@ MEANING = {
     "retry_after_s": "seconds until the call is made again, or the backend is asked again",
     "error_code": "a code of `optimizer_wire.errors`",
     "error_signature": "the kind of error, equal for equal causes",
+    "alert": "the name of an alert",
+    "subject": "what of it is judged: an objective, a backend, a route, a service, a budget",
+    "severity": "`info`, `warning` or `critical`",
+    "value": "what was measured: a share, milliseconds, a count, US dollars",
+    "threshold": "what it is held against",
     "message": "one sentence for people, never from a prompt",
     "tags": "what the agent attached to its request",
 }

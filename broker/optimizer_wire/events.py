@@ -57,6 +57,11 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     retry_after_s: float | None = None
     error_code: str | None = None
     error_signature: str | None = None
+    alert: str | None = None
+    subject: str | None = None
+    severity: str | None = None
+    value: float | None = None
+    threshold: float | None = None
     message: str | None = None
     tags: dict[str, str] = {}
 
@@ -73,6 +78,8 @@ class EventKind:
 _WHO = ("request_id", "agent", "tenant", "op", "task", "priority", "tags")
 _CALL = (*_WHO, "work_id", "call_id", "fingerprint", "backend", "model", "attempt", "prompt_chars")
 _RESULT = (*_CALL, "outcome", "status", "waiters", "usage", "cost_usd", "price_version", "timings")
+
+_JUDGED = ("subject", "severity", "value", "threshold", "message")
 
 CACHE_HIT = "optimizer.cache.hit"
 CACHE_MISS = "optimizer.cache.miss"
@@ -91,6 +98,9 @@ BACKEND_DOWN = "optimizer.backend_down"
 QUOTA = "optimizer.quota"
 DEAD = "optimizer.dead"
 DEAD_LOST = "optimizer.dead_letters_unroutable"
+DEGRADED = "optimizer.degraded"
+BUDGET_SPEND = "optimizer.budget.spend"
+ALERT = "optimizer.alert"
 WORKER_STARTED = "optimizer.worker.started"
 WORKER_STOPPED = "optimizer.worker.stopped"
 
@@ -170,6 +180,22 @@ KINDS: dict[str, EventKind] = {
             DEAD_LOST,
             "the exchange or queue of dead letters was missing, and was declared again; RabbitMQ kept what was due",
             ("message",),
+        ),
+        EventKind(
+            DEGRADED,
+            "the fleet is outside one of its objectives: success rate, p95 or hit rate (`subject`)",
+            _JUDGED,
+        ),
+        EventKind(
+            BUDGET_SPEND,
+            "half of a budget of money is spent, or four fifths of it, or all",
+            _JUDGED,
+        ),
+        EventKind(
+            ALERT,
+            "an alert was raised, escalated or cleared (`outcome`); `alert` is its name, "
+            "which may be that of the events that it is about",
+            ("alert", "outcome", "backend", *_JUDGED),
         ),
         EventKind(WORKER_STARTED, "a worker is ready for calls", ("backend", "message")),
         EventKind(WORKER_STOPPED, "a worker has drained and leaves", ("backend", "message")),

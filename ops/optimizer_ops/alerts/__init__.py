@@ -1,0 +1,1 @@
+"""Alerts: what is wrong is noticed, written down, and told to people."""
