@@ -8,7 +8,7 @@ from typing import Self
 
 from sqlalchemy.engine import Engine
 
-from optimizer_ops.history import rows
+from optimizer_ops.history import rows, way
 from optimizer_ops.history.agents import profiles
 from optimizer_ops.history.database import DatabaseUnavailable, check_version, open_engine, reading
 from optimizer_ops.history.latencies import buckets_by
@@ -146,8 +146,12 @@ class History:
             return rows.calls_of(connection, (since, _end(until)), where, limit)
 
     def trace(self, request_id: str) -> Trace | None:
-        """One request's whole way, by its id or the beginning of it; None if it is not known."""
-        raise NotImplementedError
+        """One request's whole way, by its id or the beginning of it; None if it is not known.
+
+        :raises SeveralRequests: if several ids begin so.
+        """
+        with reading(self._engine) as connection:
+            return way.trace(connection, request_id, time.time())
 
     def happenings(self, since: float, *, types: Sequence[str] = (), limit: int = 100, **where: str) -> list[Happening]:
         """Other events, the newest first; a type that ends in `.*` means all below it.
