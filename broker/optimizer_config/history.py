@@ -11,6 +11,7 @@ from optimizer_config.errors import ConfigError
 from optimizer_config.reader import Table
 from optimizer_wire.urls import masked_url
 
+SYSTEM_FOLDER = Path("/var/lib/optimizer")
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgresql+psycopg://", "postgres://")
 _VARIABLE = "OPTIMIZER_HISTORY_URL"
@@ -18,7 +19,8 @@ _LONGEST_DAYS = 36_525
 
 
 def state_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Where processes keep files: `$STATE_DIRECTORY`, `$XDG_STATE_HOME/optimizer` or `~/.local/state/optimizer`.
+    """Where processes keep files: `$STATE_DIRECTORY`; what the units of systemd have on this machine, for whoever may read
+    it; `$XDG_STATE_HOME/optimizer` or `~/.local/state/optimizer`.
 
     The XDG Base Directory Specification wants a relative path ignored.
     """
@@ -26,6 +28,8 @@ def state_folder(environ: Mapping[str, str] | None = None) -> Path:
     # systemd writes all of `StateDirectory=` here, with colons between them.
     if given := environ.get("STATE_DIRECTORY", "").split(":")[0]:
         return Path(given)
+    if os.access(SYSTEM_FOLDER, os.R_OK | os.X_OK):
+        return SYSTEM_FOLDER
     folder = environ.get("XDG_STATE_HOME", "")
     home = Path(environ.get("HOME") or Path.home())
     return (Path(folder) if Path(folder).is_absolute() else home / ".local/state") / "optimizer"
