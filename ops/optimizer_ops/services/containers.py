@@ -1,4 +1,4 @@
-"""RabbitMQ and Redis as containers, through compose.yaml, where a Docker engine answers."""
+"""RabbitMQ and Redis as containers, through services.yaml, where a Docker engine answers."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from optimizer_ops.services.urls import ServicesUnavailable, parse
 
-_COMPOSE_FILE = Path(__file__).resolve().parents[3] / "compose" / "compose.yaml"
+_COMPOSE_FILE = Path(__file__).resolve().parents[3] / "compose" / "services.yaml"
 _ENGINE_S = 10.0
 _UP_S = 600.0  # images may have to be fetched first
 
@@ -38,7 +38,7 @@ def stop(key: str) -> None:
 
 
 def _compose(words: list[str], settings: Mapping[str, str]) -> None:
-    command = ["docker", "compose", "--project-name", "optimizer", "--file", str(_COMPOSE_FILE), *words]
+    command = ["docker", "compose", "--project-name", "optimizer-services", "--file", str(_COMPOSE_FILE), *words]
     try:
         done = subprocess.run(  # noqa: S603 - the installed program
             command, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=_UP_S

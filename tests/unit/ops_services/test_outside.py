@@ -51,7 +51,8 @@ def test_a_container_gets_the_port_and_the_login_of_the_url(stand_in):
     containers.start("rabbitmq", "amqp://u:p%2F@127.0.0.1:5672/v", 21000)
 
     words, *settings = heard.read_text().splitlines()
-    assert words == (f"compose --project-name optimizer --file {COMPOSE / 'compose.yaml'} up --detach --wait rabbitmq")
+    file = COMPOSE / "services.yaml"
+    assert words == f"compose --project-name optimizer-services --file {file} up --detach --wait rabbitmq"
     assert settings == [
         "OPTIMIZER_RABBITMQ_PASSWORD=p/",
         "OPTIMIZER_RABBITMQ_PORT=21000",
@@ -62,7 +63,7 @@ def test_a_container_gets_the_port_and_the_login_of_the_url(stand_in):
 
 def test_the_compose_file_knows_every_setting_it_is_given():
     """A misspelled variable would silently leave the default."""
-    text = (COMPOSE / "compose.yaml").read_text()
+    text = (COMPOSE / "services.yaml").read_text()
 
     for name in ("RABBITMQ_PORT", "RABBITMQ_USER", "RABBITMQ_PASSWORD", "RABBITMQ_VHOST", "REDIS_PORT"):
         assert f"${{OPTIMIZER_{name}:-" in text
