@@ -19,8 +19,8 @@ _LONGEST_DAYS = 36_525
 
 
 def state_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Where processes keep files: `$STATE_DIRECTORY`; what the units of systemd have on this machine, for whoever may read
-    it; `$XDG_STATE_HOME/optimizer` or `~/.local/state/optimizer`.
+    """Where processes keep files: `$STATE_DIRECTORY`; for whoever may read it, the folder that the units of systemd
+    use on this machine; `$XDG_STATE_HOME/optimizer` or `~/.local/state/optimizer`.
 
     The XDG Base Directory Specification wants a relative path ignored.
     """

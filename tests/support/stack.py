@@ -112,6 +112,7 @@ class Stack:
             "OPTIMIZER_REDIS_URL": self.redis_url,
             "OPTIMIZER_PREFIX": self.prefix,
             "OPTIMIZER_CONFIG": str(self.folder / "optimizer.toml"),
+            "OPTIMIZER_HISTORY_URL": f"sqlite:///{self.folder / 'history.db'}",
             "PYTHONUNBUFFERED": "1",
         }
 
