@@ -18,6 +18,7 @@ from optimizer_ops.dashboard.command import app as dashboard
 from optimizer_ops.dead.command import app as dead
 from optimizer_ops.forget.command import app as forget
 from optimizer_ops.permissions.command import app as permissions
+from optimizer_ops.recorder.command import app as recorder
 from optimizer_ops.status.command import app as status
 from optimizer_ops.systemd.command import app as install
 
@@ -89,11 +90,14 @@ def up(
     config: ConfigOption = None,
     coordinators: Annotated[int, typer.Option(help="How many coordinators.", min=1)] = 2,
     workers: Annotated[int, typer.Option(help="How many workers for each backend.", min=1)] = 1,
+    watched: Annotated[
+        bool, typer.Option("--watched/--bare", help="With the recorder of the history and the dashboard, or without.")
+    ] = True,
 ) -> None:
-    """Run coordinators and the workers of every configured backend on this machine, until Ctrl-C."""
+    """Run coordinators, the workers of every configured backend, recorder and dashboard here, until Ctrl-C."""
     from optimizer_ops.up import up as run_up
 
-    raise typer.Exit(run_up(configuration(config), config, coordinators=coordinators, workers=workers))
+    raise typer.Exit(run_up(configuration(config), config, coordinators=coordinators, workers=workers, watched=watched))
 
 
 @app.command(
@@ -194,6 +198,7 @@ def topology(
     raise typer.Exit(run(check(settings.amqp_url, settings.prefix, names)))
 
 
+app.add_typer(recorder)
 app.add_typer(status)
 app.add_typer(budgets)
 app.add_typer(dashboard)

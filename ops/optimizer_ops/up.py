@@ -11,8 +11,8 @@ from optimizer_ops.processes import ProcessSet
 from optimizer_service.lifetime import EXIT_CONFIG, run, stop_on_signals
 
 
-def up(config: Config, path: str | None, *, coordinators: int, workers: int) -> int:
-    """Run until Ctrl-C; returns the exit code."""
+def up(config: Config, path: str | None, *, coordinators: int, workers: int, watched: bool) -> int:
+    """Run until Ctrl-C; returns the exit code. `watched`: with the recorder of the history, and the dashboard."""
     backends = list(_servable(config))
     if not backends:
         print(
@@ -21,7 +21,7 @@ def up(config: Config, path: str | None, *, coordinators: int, workers: int) -> 
             file=sys.stderr,
         )
         return EXIT_CONFIG
-    return run(_up(path, coordinators, [backend.name for backend in backends for _ in range(workers)]))
+    return run(_up(path, coordinators, [backend.name for backend in backends for _ in range(workers)], watched=watched))
 
 
 def _servable(config: Config) -> Iterator[Backend]:
@@ -41,7 +41,7 @@ def _servable(config: Config) -> Iterator[Backend]:
             print(f"optimizer: {backend.name} is left out: {backend.api_key_env} is not set", file=sys.stderr)
 
 
-async def _up(path: str | None, coordinators: int, workers: list[str]) -> int:
+async def _up(path: str | None, coordinators: int, workers: list[str], *, watched: bool) -> int:
     stop = stop_on_signals()
     text = {"OPTIMIZER_LOG_FORMAT": "text"} if sys.stdout.isatty() else {}
     processes = ProcessSet(text | ({"OPTIMIZER_CONFIG": path} if path else {}))
@@ -49,8 +49,11 @@ async def _up(path: str | None, coordinators: int, workers: list[str]) -> int:
         processes.start(f"coordinator/{number}", "optimizer_ops", "coordinator")
     for number, backend in enumerate(workers, 1):
         processes.start(f"worker/{backend}/{number}", "optimizer_ops", "worker", backend)
+    for name in ("recorder", "dashboard") if watched else ():
+        processes.start(name, "optimizer_ops", name)
     served = ", ".join(dict.fromkeys(workers))
-    print(f"Starting {coordinators} × coordinator, {len(workers)} × worker ({served}); Ctrl-C stops them.")
+    beside = ", recorder, dashboard" if watched else ""
+    print(f"Starting {coordinators} × coordinator, {len(workers)} × worker ({served}){beside}; Ctrl-C stops them.")
     await stop.wait()
     await processes.stop()
     return EXIT_CONFIG if all(process.gave_up for process in processes.processes) else 0

@@ -12,7 +12,7 @@ def test_up_serves_restarts_and_stops(stack: Stack):
     """`optimizer up` serves what the configuration names, restarts what dies, and ends everything on SIGTERM."""
     stack.simulate("alpha")
     stack.configure()
-    up = stack.launch("up", "optimizer_ops", "up", "--coordinators", "1")
+    up = stack.launch("up", "optimizer_ops", "up", "--bare", "--coordinators", "1")
     wait_until(lambda: up.text().count('"event": "ready"') >= 2, "a coordinator and a worker", 30)
     first = ask(stack, "hello")
     children = psutil.Process(up.process.pid).children()
