@@ -22,6 +22,9 @@ REPLY_EXPIRES_MS = 10 * 60 * 1000
 # its own deadline must not end it, because somebody who joined its flight may have more time.
 CALL_EXPIRES_MS = 25 * 3600 * 1000
 EVENTS_BUFFER = 10_000
+# What a recorder that is away may find again: an hour at 300 events a second.
+RECORDER_MAX = 1_000_000
+RECORDER_MAX_BYTES = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,11 @@ class Names:
     def events(self) -> str:
         """Topic exchange of all events."""
         return f"{self.prefix}.events"
+
+    @property
+    def recorder(self) -> str:
+        """Queue of all events, for the recorder of the history."""
+        return f"{self.events}.recorder"
 
     @property
     def dead(self) -> str:
@@ -208,6 +216,26 @@ def event_queue(name: str) -> Queue:
         durable=False,
         exclusive=True,
         auto_delete=True,
+    )
+
+
+def recorder_topology(names: Names) -> Topology:
+    """What the recorder needs: every event, on disk whatever its sender says, for one recorder at a time.
+
+    A full queue gives its oldest events away: the fleet goes before its history.
+    """
+    arguments = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": UNLIMITED,
+        "x-single-active-consumer": True,
+        "x-max-length": RECORDER_MAX,
+        "x-max-length-bytes": RECORDER_MAX_BYTES,
+        "x-overflow": "drop-head",
+    }
+    return Topology(
+        exchanges=(Exchange(names.events, "topic"),),
+        queues=(Queue(names.recorder, arguments),),
+        bindings=(Binding(names.events, names.recorder, "optimizer.#"),),
     )
 
 

@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import event, exc
 from sqlalchemy.engine import Connection, Engine, make_url
 
+from optimizer_config.history import default_history_url
 from optimizer_wire.urls import masked_url
 
 BUSY_S = 10.0
@@ -36,7 +37,7 @@ def open_engine(url: str, *, create: bool = False) -> Engine:
 
     :raises DatabaseUnavailable: if the folder is missing or the driver of PostgreSQL is not installed.
     """
-    parsed = make_url(url)
+    parsed = make_url(url or default_history_url())
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(Path(parsed.database or ""), create=create)
     try:
