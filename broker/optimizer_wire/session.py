@@ -152,6 +152,17 @@ class Session:
         with suppress(TimeoutError, RuntimeError, *LOST):
             await underlay.close(timeout=CLOSE_TIMEOUT_S)
 
+    async def exchange_exists(self, name: str) -> bool:
+        """Whether there is an exchange of this name, as far as this user may see.
+
+        :raises BrokerUnavailable: if the connection is gone.
+        """
+        try:
+            await self._see_one("exchange", name)
+        except NotDeclared:
+            return False
+        return True
+
     async def _open_channel(self, *, confirms: bool) -> aiormq.Channel:
         try:
             with lost_if_cancelled():

@@ -16,6 +16,7 @@ from optimizer_ops.config.command import app as config_commands
 from optimizer_ops.configuration import ConfigOption, configuration, refuse, token
 from optimizer_ops.dashboard.command import app as dashboard
 from optimizer_ops.dead.command import app as dead
+from optimizer_ops.doctor.command import app as doctor
 from optimizer_ops.forget.command import app as forget
 from optimizer_ops.permissions.command import app as permissions
 from optimizer_ops.recorder.command import app as recorder
@@ -204,6 +205,7 @@ app.add_typer(budgets)
 app.add_typer(dashboard)
 app.add_typer(cache, name="cache", rich_help_panel="Steering it")
 app.add_typer(dead, name="dead", rich_help_panel="Steering it")
+app.add_typer(doctor)
 app.add_typer(config_commands, name="config", rich_help_panel="Watching it")
 app.add_typer(permissions)
 app.add_typer(forget)
