@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 _KEPT = 256
 # A question is asked again after a second, or after as many times as long as the answer took: never all the time.
-_FRESH_S = 1.0
+FRESH_S = 1.0
 _REST = 3.0
 
 
@@ -20,11 +20,11 @@ class Cached:
     def __init__(self) -> None:
         self._answers: OrderedDict[Hashable, _Answer] = OrderedDict()
 
-    async def get(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer to the question of this name; raises what asking raised."""
+    async def get(self, key: Hashable, ask: Callable[[], Awaitable[T]], *, fresh_s: float = FRESH_S) -> T:
+        """The answer to the question of this name, at most so old (seconds); raises what asking raised."""
         answer = self._answers.get(key)
         if answer is None or answer.until <= time.monotonic():
-            answer = self._answers[key] = _Answer(ask)
+            answer = self._answers[key] = _Answer(ask, fresh_s)
             self._answers.move_to_end(key)
             while len(self._answers) > _KEPT:
                 self._answers.popitem(last=False)
@@ -40,16 +40,16 @@ class Cached:
 class _Answer:
     """An answer that comes or is there, and until when it is good."""
 
-    def __init__(self, ask: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[Any]], fresh_s: float) -> None:
         self.until = float("inf")
-        self.task = asyncio.ensure_future(self._asked(ask))
+        self.task = asyncio.ensure_future(self._asked(ask, fresh_s))
         # If all who asked have left, nobody else looks at the error.
         self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
-    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _asked(self, ask: Callable[[], Awaitable[T]], fresh_s: float) -> T:
         began = time.monotonic()
         try:
             return await ask()
         finally:
             now = time.monotonic()
-            self.until = now + max(_FRESH_S, _REST * (now - began))
+            self.until = now + max(fresh_s, _REST * (now - began))

@@ -20,7 +20,7 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 # What says no more than an open port does, and what is needed to sign in.
-_OPEN = ("/static/", "/health", "/healthz", "/login")
+_OPEN = ("/static/", "/health", "/healthz", "/login", "/logout")
 _BY_PROGRAMS = ("/api/", "/optimization/", "/metrics", "/openapi")
 
 

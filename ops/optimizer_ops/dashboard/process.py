@@ -56,7 +56,7 @@ async def serve(config: Config, *, host: str = "127.0.0.1", port: int = 8502, to
     finally:
         stop.set()
         await asyncio.gather(listening, stopping, return_exceptions=True)
-        sources.close()
+        await sources.close()
         await live.close()
     log.info("stopped")
     return 0

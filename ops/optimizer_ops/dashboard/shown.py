@@ -125,6 +125,13 @@ def cut(text: str | None, longest: int = 60) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
+def size(count_: int) -> str:
+    """A size in bytes: `812 B`, `14.2 kB`, `3.1 MB`."""
+    if count_ < 1_000:
+        return f"{count_} B"
+    return f"{count_ / 1_000:.1f} kB" if count_ < 1_000_000 else f"{count_ / 1_000_000:.1f} MB"
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "count": count,
     "exact": exact,
@@ -137,6 +144,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "iso": iso,
     "zone": zone,
     "with": with_,
+    "bytes": size,
     "kind": kind,
     "cut": cut,
 }

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 from optimizer_config.model import Config
 from optimizer_ops.dashboard.cached import Cached
 from optimizer_ops.dashboard.hub import EventHub
+from optimizer_ops.dashboard.letters import FRESH_S, Listed, listed
 from optimizer_ops.history.reader import History, HistoryUnavailable
 from optimizer_ops.live.live import Live
 from optimizer_ops.live.status import LiveStatus
+from optimizer_state.store import Store
 
 T = TypeVar("T")
 
@@ -30,6 +32,7 @@ class Sources:
         self.stop = stop
         self.started = time.time()
         self.cached = Cached()
+        self.store = Store(config.redis_url, config.prefix)
         self._live = live
         self._history: History | None = None
         self._not_before = 0.0
@@ -61,8 +64,18 @@ class Sources:
         """What is now: backends, queues, processes, problems."""
         return await self.cached.get("look", self._live.look)
 
-    def close(self) -> None:
-        """Let go of the database."""
+    async def letters(self) -> Listed:
+        """The dead letters, as they were a few seconds ago.
+
+        :raises LettersUnavailable: with a sentence.
+        """
+        kept = (await self.look()).queue("kept")
+        ready = kept.ready if kept else None
+        return await self.cached.get("letters", lambda: listed(self.config, ready), fresh_s=FRESH_S)
+
+    async def close(self) -> None:
+        """Let go of the database and of Redis."""
+        await self.store.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._history is not None:
             self._history.close()

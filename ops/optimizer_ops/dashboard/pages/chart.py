@@ -21,7 +21,11 @@ MONEY: tuple[Series, ...] = (
     ("paid", "call", lambda totals: totals.cost_usd),
     ("saved", "hit", lambda totals: totals.saved_usd),
 )
-ERRORS: tuple[Series, ...] = (("errors", "bad", lambda totals: totals.errors),)
+CALLS: tuple[Series, ...] = (
+    ("answered", "hit", lambda totals: totals.calls_answered),
+    ("failed", "bad", lambda totals: totals.calls_failed),
+    ("unknown", "muted", lambda totals: totals.calls_unknown),
+)
 LATENCY: tuple[Series, ...] = (
     ("p50", "hit", lambda totals: totals.p50_ms),
     ("p95", "call", lambda totals: totals.p95_ms),

@@ -5,7 +5,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
-from optimizer_ops.dashboard.pages.chart import ERRORS, LATENCY, MONEY, ORIGIN, chart
+from optimizer_ops.dashboard.pages.chart import CALLS, LATENCY, MONEY, ORIGIN, chart
 from optimizer_ops.dashboard.pages.render import Asked, page, sources_of
 from optimizer_ops.dashboard.pages.spans import SPANS, span_of
 from optimizer_ops.history.reader import History
@@ -40,6 +40,6 @@ def charts(points: list[Point], step_s: float) -> dict[str, str]:
     return {
         "origin": chart(points, ORIGIN, "count", step_s, stacked=True),
         "money": chart(points, MONEY, "money", step_s),
-        "errors": chart(points, ERRORS, "count", step_s),
+        "calls": chart(points, CALLS, "count", step_s, stacked=True),
         "latency": chart(points, LATENCY, "ms", step_s),
     }

@@ -92,3 +92,13 @@ async def page(request: Request, template: str, status: int = 200, **context: An
     # A long table takes milliseconds: the other viewers need not wait for it.
     html = await run_in_threadpool(_templates.get_template(template).render, everywhere | context)
     return HTMLResponse(html, status)
+
+
+async def missing(request: Request, words: str, href: str, there: str) -> Response:
+    """Answer that what was asked for is not known, and where to look."""
+    return await page(request, "missing.html", 404, words=words, href=href, there=there)
+
+
+def alone(template: str, **context: Any) -> str:
+    """A page without anything of the fleet on it."""
+    return _templates.get_template(template).render(context)
