@@ -81,7 +81,12 @@ class BrokerLook:
 
 
 def _wanted(names: Names, backends: Sequence[str]) -> list[Queue]:
-    shared: list[tuple[str, Role]] = [(names.requests, "requests"), (names.dead, "dead"), (names.kept, "kept")]
+    shared: list[tuple[str, Role]] = [
+        (names.requests, "requests"),
+        (names.dead, "dead"),
+        (names.kept, "kept"),
+        (names.recorder, "recorder"),
+    ]
     calls = [
         Queue(name=names.call_queue(backend, priority), role="calls", backend=backend, priority=priority.value)
         for backend in backends

@@ -6,7 +6,7 @@ async with Live(config) as live:
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from optimizer_config.model import Backend, Config
 from optimizer_ops.live.backends import status_of
 from optimizer_ops.live.broker import BrokerLook
 from optimizer_ops.live.problems import problems_of
-from optimizer_ops.live.status import LiveStatus, Service
+from optimizer_ops.live.status import LiveStatus, Queue, Role, Service
 from optimizer_state.level_reader import LevelsReader
 from optimizer_state.levels import Levels
 from optimizer_state.store import RedisAway, Store
@@ -47,9 +47,6 @@ class Live:
         now = time.time()
         backends = self._shown(levels, also)
         seen = await self._broker.look([backend.name for backend in backends])
-        requests, recorder = (
-            next((queue for queue in seen.queues if queue.role == role), None) for role in ("requests", "recorder")
-        )
         status = LiveStatus(
             at=now,
             prefix=self._config.prefix,
@@ -57,8 +54,8 @@ class Live:
             redis=redis,
             backends=[status_of(self._config, each, levels.get(each.name), seen.queues, now) for each in backends],
             queues=seen.queues,
-            coordinators=requests.consumers if requests else None,
-            recorders=recorder.consumers if recorder else None,
+            coordinators=_consumers(seen.queues, "requests"),
+            recorders=_consumers(seen.queues, "recorder"),
         )
         return msgspec.structs.replace(status, problems=problems_of(status))
 
@@ -99,3 +96,9 @@ class Live:
             for name, backend in self._config.backends.items()
             if name in named or (name in levels and levels[name].workers)
         ]
+
+
+def _consumers(queues: Iterable[Queue], role: Role) -> int | None:
+    """How many consume the queue of a role: nobody, if it does not exist."""
+    queue = next((queue for queue in queues if queue.role == role), None)
+    return None if queue is None else 0 if queue.missing else queue.consumers

@@ -6,12 +6,13 @@ from optimizer_ops.history.views import AlertRow, Recording
 from optimizer_ops.live.clock import at_clock, until
 from optimizer_ops.live.status import SEVERITIES, BackendStatus, LiveStatus, Problem, Severity
 from optimizer_ops.words import count_of, duration
-from optimizer_wire.topology import CALLS_MAX, REQUESTS_MAX
+from optimizer_wire.topology import CALLS_MAX, RECORDER_MAX, REQUESTS_MAX
 
 # A backend that is blocked for less merely said "slow down".
 PARKED_S = 60.0
 SILENT_RECORDER_S = 60.0
 _NEARLY_FULL = 0.8
+_MUCH = 0.1
 _BLOCKED_DO = {
     "unauthorized": "Its key is refused: check api_key_env or api_key_file of {0}, then restart its workers.",
     "billing": "Its account is empty: add credit, or take {0} out of the routes.",
@@ -63,26 +64,35 @@ def _services(status: LiveStatus) -> Iterator[Problem]:
 
 def _processes(status: LiveStatus) -> Iterator[Problem]:
     if status.coordinators == 0:
-        yield Problem(
-            severity="critical",
-            subject="coordinator",
-            message="No coordinator runs: requests wait in their queue.",
-            what_to_do="optimizer coordinator, or optimizer up",
+        requests = status.queue("requests")
+        never = (
+            "has run here yet" if requests is not None and requests.missing else "runs: requests wait in their queue"
         )
-    elif status.rabbitmq.there and status.coordinators is None and _missing(status):
         yield Problem(
             severity="critical",
             subject="coordinator",
-            message="The queue of requests does not exist: no coordinator has run here yet.",
-            what_to_do="optimizer coordinator, or optimizer up; or check the prefix and the virtual host.",
+            message=f"No coordinator {never}.",
+            what_to_do="optimizer coordinator, or optimizer up; if it should be there, check prefix and virtual host.",
+        )
+    if _no_workers(status):
+        yield Problem(
+            severity="critical",
+            subject="workers",
+            message=f"No worker runs: nobody calls {', '.join(backend.name for backend in status.backends)}.",
+            what_to_do="optimizer worker NAME for each, or optimizer up",
         )
     if status.recorders == 0:
         yield Problem(
             severity="warning",
             subject="recorder",
-            message="No recorder runs: nothing new gets into the history.",
-            what_to_do="optimizer recorder; its queue keeps what happens meanwhile, as long as it has room.",
+            message="No recorder runs: what happens now is not in the history.",
+            what_to_do="optimizer recorder; once it has run, its queue keeps what happens while it is away.",
         )
+
+
+def _no_workers(status: LiveStatus) -> bool:
+    """Whether nothing works at all, which is one problem and not one for each backend and route."""
+    return bool(status.backends) and all(backend.workers == 0 for backend in status.backends)
 
 
 def _recorder(recording: Recording, status: LiveStatus) -> Iterator[Problem]:
@@ -113,11 +123,6 @@ def _alert(alert: AlertRow) -> Problem:
     )
 
 
-def _missing(status: LiveStatus) -> bool:
-    requests = status.queue("requests")
-    return requests is not None and requests.missing
-
-
 def _queues(status: LiveStatus) -> Iterator[Problem]:
     for queue in status.queues:
         ready = queue.ready or 0
@@ -127,6 +132,13 @@ def _queues(status: LiveStatus) -> Iterator[Problem]:
                 subject="dead letters",
                 message=f"{count_of(ready, 'dead letter')} {'is' if ready == 1 else 'are'} kept.",
                 what_to_do="optimizer dead list; then optimizer dead replay or drop",
+            )
+        if queue.role == "recorder" and ready >= _MUCH * RECORDER_MAX:
+            yield Problem(
+                severity="warning",
+                subject="recorder",
+                message=f"{ready:,} events wait for the recorder; its queue gives the oldest away at {RECORDER_MAX:,}.",
+                what_to_do="Start it, or look at its log: the database may be full, locked or slow.",
             )
         most = {"requests": REQUESTS_MAX, "calls": CALLS_MAX}.get(queue.role)
         if most and ready >= _NEARLY_FULL * most:
@@ -140,7 +152,7 @@ def _queues(status: LiveStatus) -> Iterator[Problem]:
 
 def _routes(status: LiveStatus) -> Iterator[Problem]:
     """Routes of which every backend is out."""
-    if not status.redis.there:
+    if not status.redis.there or _no_workers(status):
         return
     names = sorted({route for backend in status.backends for route in backend.routes})
     for route in names:
@@ -161,31 +173,32 @@ def _out(backend: BackendStatus, now: float) -> str:
     if backend.mode == "paused":
         return "is paused"
     if backend.breaker == "open":
-        return "has an open breaker"
+        opened = "" if backend.breaker_until is None else f" {until(backend.breaker_until, now)}"
+        return f"has an open breaker{opened}"
     if backend.blocked_until is not None and backend.blocked_until - now >= PARKED_S:
-        return "is blocked"
+        return f"is blocked {until(backend.blocked_until, now)}"
     return ""
 
 
 def _backends(status: LiveStatus) -> Iterator[Problem]:
     for backend in status.backends:
+        if backend.workers == 0 and not _no_workers(status):
+            yield _without_worker(backend)
         yield from _of_backend(backend, status.at)
+
+
+def _without_worker(backend: BackendStatus) -> Problem:
+    waiting = f"; {count_of(backend.waiting, 'call')} in its queues" if backend.waiting else ""
+    return Problem(
+        severity="warning",
+        subject=backend.name,
+        message=f"{backend.name} has no worker{waiting}.",
+        what_to_do=f"optimizer worker {backend.name}",
+    )
 
 
 def _of_backend(backend: BackendStatus, now: float) -> Iterator[Problem]:
     name = backend.name
-    if backend.workers == 0:
-        waiting = (
-            f"; {count_of(backend.waiting, 'call')} wait{'s' if backend.waiting == 1 else ''}"
-            if backend.waiting
-            else ""
-        )
-        yield Problem(
-            severity="warning",
-            subject=name,
-            message=f"{name} has no worker{waiting}.",
-            what_to_do=f"optimizer worker {name}",
-        )
     if backend.breaker == "open" and backend.breaker_until is not None:
         yield Problem(
             severity="warning",
