@@ -107,6 +107,7 @@ class Dispatcher:
 
     async def _end(self, intake: Intake, flight: int, number: int, error: OptimizerError) -> None:
         waiters: tuple[Waiter, ...] = (intake.waiter,)
+        work_id: str | None = None
         if flight:
             call = self._reception.call(intake, (), flight, number)
             answer = Answer(ok=False, leader=intake.request.id, stored_ms=0, task=intake.task, error=error.info)
@@ -117,4 +118,5 @@ class Dispatcher:
             else:
                 # Somebody runs it after all: then that one answers.
                 waiters = ended.waiters
-        await self._speaker.failed(intake, error, waiters)
+                work_id = call.work_id if ended.mine else None
+        await self._speaker.failed(intake, error, waiters, work_id)

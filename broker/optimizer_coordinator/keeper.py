@@ -166,7 +166,7 @@ class _Shift:
         crash_point("keeper.after_keep")
         await self._reply(word)
         crash_point("keeper.after_reply")
-        await self._tell(letter, len(word.waiters) if word.answer else 0)
+        await self._tell(word)
         await self._channel.ack(tag)
         crash_point("keeper.after_ack")
 
@@ -180,7 +180,9 @@ class _Shift:
             else:
                 return
 
-    async def _tell(self, letter: DeadLetter, waiters: int) -> None:
+    async def _tell(self, word: LastWord) -> None:
+        letter = word.letter
+        error = word.answer.error if word.answer else None
         (dead_because.get(letter.why) or dead_because["other"]).inc()
         happened = events.event(
             events.DEAD,
@@ -189,7 +191,9 @@ class _Shift:
             agent=letter.agent or None,
             tenant=letter.tenant or None,
             outcome=letter.why,
-            waiters=waiters,
+            work_id=word.work_id,
+            error_code=error.code if error else None,
+            waiters=len(word.waiters) if word.answer else 0,
             message=f"{letter.reason} Kept as {letter.id}.",
         )
         await self._outbox.tell(happened)

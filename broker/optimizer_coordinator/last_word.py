@@ -29,12 +29,13 @@ _LOOK_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class LastWord:
-    """A letter with its reason, and who is to be told what (nobody without `answer`)."""
+    """A letter with its reason, and who is to be told what (nobody without `answer`); `work_id` names what ended."""
 
     letter: DeadLetter
     answer: Answer | None = None
     waiters: tuple[Waiter, ...] = ()
     source: Source | None = None
+    work_id: str | None = None
 
 
 def error_of(letter: DeadLetter) -> OptimizerError:
@@ -155,7 +156,7 @@ class LastWords:
                         call = msgspec.structs.replace(call, number=begun.number)
                     case "run" | "poison":
                         ended = await self._flights.complete(call, owner, answer, store_ttl_ms=0)
-                        return LastWord(letter, answer, ended.waiters)
+                        return LastWord(letter, answer, ended.waiters, work_id=call.work_id)
                     case _:
                         return LastWord(letter)
         except RedisAway:

@@ -16,7 +16,7 @@ from optimizer_state.replies import reply_of
 from optimizer_state.store import RedisAway
 from optimizer_wire import events
 from optimizer_wire.codec import peek_id
-from optimizer_wire.errors import OptimizerError
+from optimizer_wire.errors import Cancelled, OptimizerError
 from optimizer_wire.messages import VERSION, Reply, Waiter
 from optimizer_wire.text import prompt_chars
 
@@ -60,8 +60,10 @@ class Speaker:
         work_id = f"{intake.admission.fingerprint}.{flight}.1" if flight else intake.request.id
         await self._tell(events.CACHE_MISS, intake, work_id=work_id, prompt_chars=prompt_chars(intake.request.params))
 
-    async def failed(self, intake: Intake, error: OptimizerError, waiters: Iterable[Waiter]) -> None:
-        """Tell all waiters that there will be no call."""
+    async def failed(
+        self, intake: Intake, error: OptimizerError, waiters: Iterable[Waiter], work_id: str | None = None
+    ) -> None:
+        """Tell all waiters that there will be no call; `work_id` if their whole flight ends with it."""
         told = 0
         # Who listens hears it first: Redis may be away.
         for waiter in sorted(waiters, key=lambda each: is_mailbox(each.reply_to)):
@@ -69,7 +71,14 @@ class Speaker:
             await self._outbox.reply(
                 waiter.reply_to, Reply(VERSION, waiter.id, ok=False, task=intake.task, error=error.info)
             )
-        await self._tell(events.ERROR, intake, error_code=error.code, message=error.message, waiters=told)
+        await self._tell(
+            events.ERROR, intake, error_code=error.code, message=error.message, waiters=told, work_id=work_id
+        )
+
+    async def cancelled(self, intake: Intake) -> None:
+        """Tell that a request was taken back by its sender, who waits for no reply."""
+        message = "Its sender took it back."
+        await self._tell(events.ERROR, intake, error_code=Cancelled.code, message=message, waiters=0)
 
     async def late(self, waiter: Waiter, error: OptimizerError) -> None:
         """Tell a submitted request that its time is over; nobody knows of a call."""

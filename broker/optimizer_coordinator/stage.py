@@ -229,6 +229,7 @@ class Stage:
             await self._flights.cancel(intake.admission.fingerprint, intake.waiter)
         except RedisAway:
             self._log.warning("cancel ignored", reason="redis is away")
+        await self.speaker.cancelled(intake)
         await self._settling.ack(message)
 
 

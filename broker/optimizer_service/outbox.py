@@ -47,6 +47,14 @@ class Outbox:
         for waiter in sorted(waiters, key=lambda each: is_mailbox(each.reply_to)):
             await self.reply(waiter.reply_to, reply_of(answer, waiter, source or source_for(answer, waiter), now_ms))
 
+    async def handed_over(self) -> None:
+        """Wait until what was said is the system's to deliver: then it arrives though this process be killed.
+
+        Not while the broker has an alarm and reads nothing.
+        """
+        if self._channel.blocked is None:
+            await self._channel.written()
+
     async def tell(self, event: Event) -> None:
         """Publish an event; its routing key is its type."""
         said = Properties(EVENT_TYPE, event.id, content_type=CONTENT_TYPE, headers=cloud_event_headers(event))

@@ -10,6 +10,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `tenant` and `agent` are whose call it was, `since_ms` when they asked, `namespace` the one of the cache (None: not
     known). `Flights.complete` fills them in, to find what is to be forgotten or flushed.
+    `call_id` and `price_version` are told by whoever takes over from a worker that died before it could tell of it.
     `dead`: the call's message belongs to the dead letters.
     """
 
@@ -28,6 +29,8 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     cost_usd: float | None = None
     call_ms: float = 0.0
     attempts: int = 0
+    call_id: str | None = None
+    price_version: str | None = None
     error: ErrorInfo | None = None
     dead: bool = False
 

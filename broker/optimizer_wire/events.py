@@ -101,6 +101,7 @@ DEAD_LOST = "optimizer.dead_letters_unroutable"
 DEGRADED = "optimizer.degraded"
 BUDGET_SPEND = "optimizer.budget.spend"
 ALERT = "optimizer.alert"
+OPERATOR = "optimizer.operator"
 WORKER_STARTED = "optimizer.worker.started"
 WORKER_STOPPED = "optimizer.worker.stopped"
 
@@ -109,9 +110,10 @@ KINDS: dict[str, EventKind] = {
     for kind in (
         EventKind(
             CACHE_HIT,
-            "a coordinator answered a request from the cache",
+            "a request was answered from the cache, by a coordinator, or by the worker that was to make its call",
             (
                 *_WHO,
+                "work_id",
                 "fingerprint",
                 "backend",
                 "model",
@@ -120,6 +122,7 @@ KINDS: dict[str, EventKind] = {
                 "cost_usd",
                 "saved_usd",
                 "age_s",
+                "waiters",
                 "timings",
             ),
         ),
@@ -131,7 +134,11 @@ KINDS: dict[str, EventKind] = {
         EventKind(CACHE_FLUSHED, "an operator removed answers from the cache", ("message",)),
         EventKind(COLLAPSED, "a request joined a call that is already on its way", (*_WHO, "fingerprint", "work_id")),
         EventKind(CALL_STARTED, "a worker begins an upstream call", (*_CALL, "waited_for", "waited_ms")),
-        EventKind(CALL_FINISHED, "an upstream call gave an answer; a learning event", _RESULT),
+        EventKind(
+            CALL_FINISHED,
+            "an upstream call gave an answer; a learning event, told again (same `call_id`) after a worker's death",
+            _RESULT,
+        ),
         EventKind(
             CALL_FAILED,
             "an upstream call gave no answer; a learning event",
@@ -174,7 +181,7 @@ KINDS: dict[str, EventKind] = {
         EventKind(
             DEAD,
             "a message became a dead letter: it is kept, and those who waited for it are told",
-            ("request_id", "agent", "tenant", "outcome", "waiters", "message"),
+            ("request_id", "agent", "tenant", "work_id", "outcome", "error_code", "waiters", "message"),
         ),
         EventKind(
             DEAD_LOST,
@@ -196,6 +203,11 @@ KINDS: dict[str, EventKind] = {
             "an alert was raised, escalated or cleared (`outcome`); `alert` is its name, "
             "which may be that of the events that it is about",
             ("alert", "outcome", "backend", *_JUDGED),
+        ),
+        EventKind(
+            OPERATOR,
+            "an operator paused, drained, resumed or unblocked a backend, or set or reset its limits (`outcome`)",
+            ("backend", "outcome", "message"),
         ),
         EventKind(WORKER_STARTED, "a worker is ready for calls", ("backend", "message")),
         EventKind(WORKER_STOPPED, "a worker has drained and leaves", ("backend", "message")),

@@ -28,6 +28,8 @@ MAX_RAW_USAGE_CHARS = 4_000
 CONNECT_S = 10.0
 KEEP_ALIVE_S = 30.0
 _USER_AGENT = "fleet-optimizer"
+# OpenAI writes it down with the request (API reference, "Debugging requests"); others ignore it.
+_CALL_ID = "x-client-request-id"
 
 
 class _Written:
@@ -97,11 +99,13 @@ class BackendClient:
         params: dict[str, Any],
         timeout_s: float,
         on_written: Callable[[], None] | None = None,
+        call_id: str | None = None,
     ) -> CallResult:
         """Make one call, once. Whatever the backend or the network does is an outcome, never an exception.
 
         :param timeout_s: for the whole call, waiting for a connection included.
         :param on_written: called when the request was written to the socket, again if it went out in pieces.
+        :param call_id: told to the backend, unless the configured headers tell it something else.
         :raises asyncio.CancelledError: if the caller gives up; the connection is then closed.
         """
         written = _Written(on_written)
@@ -111,6 +115,7 @@ class BackendClient:
         except Untranslatable as error:
             result = CallResult(error.outcome, message=str(error), signature="untranslatable")
         else:
+            _name(request, call_id)
             result = await self._post(request, timeout_s, written)
             add_limits(result, self.backend.ratelimit_headers)
             self._judge(result, op, params)
@@ -166,6 +171,12 @@ class BackendClient:
             raw = repr(result.usage.raw)
             if len(raw) > MAX_RAW_USAGE_CHARS or self._secrets.are_in(raw) or not _can_travel(result.usage.raw):
                 result.usage = msgspec.structs.replace(result.usage, raw=None)
+
+
+def _name(request: HttpRequest, call_id: str | None) -> None:
+    """Tell the backend our name of the call, so that its log and our history can be compared."""
+    if call_id is not None and _CALL_ID not in map(str.lower, request.headers):
+        request.headers[_CALL_ID] = call_id
 
 
 def _can_travel(value: Any) -> bool:

@@ -98,6 +98,8 @@ class Execution:
         """
         await self._give_back(job, begun)
         match begun.verdict:
+            case "nobody":
+                await self._reporter.unwanted(self._desk.outbox, job)
             case "busy":
                 self._desk.hold(job, begun.busy_ms)
                 return
@@ -134,7 +136,13 @@ class Execution:
         if begun.answer is None:
             return True
         source: Source | None = "cache" if begun.verdict == "hit" else None
-        return await self._desk.tell(job, begun.answer, begun.waiters, source, dead=_is_dead(job, begun))
+        told = await self._desk.tell(job, begun.answer, begun.waiters, source, dead=_is_dead(job, begun))
+        if begun.verdict == "hit":
+            await self._reporter.hit(self._desk.outbox, job, begun.answer, len(begun.waiters), self._clock.now_ms())
+        elif job.redelivered:
+            # Whoever ended it may have died before it could say so.
+            await self._reporter.ended_before(self._desk.outbox, job, begun.answer, len(begun.waiters))
+        return told
 
     async def _condemn(self, job: Job, begun: Begun, *, fly: bool) -> None:
         """End a call that has killed too many workers, unless somebody else does."""
@@ -177,6 +185,8 @@ class Execution:
         self._desk.begin_turn(job)
         try:
             await self._reporter.started(self._desk.outbox, job)
+            # A call that reaches the backend is to be known of, even if this process is killed while it runs.
+            await self._desk.outbox.handed_over()
         except BrokerUnavailable:
             await self._upstream.refund(grant)
             raise

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from optimizer_backends.outcome import Outcome
 from optimizer_service.outbox import Outbox
+from optimizer_state.answer import Answer
 from optimizer_state.budget import BreakerChange
 from optimizer_wire import events
-from optimizer_wire.errors import OptimizerError
+from optimizer_wire.errors import DeadlineExceeded, OptimizerError
 from optimizer_wire.ids import new_id
 from optimizer_wire.messages import Timings
 from optimizer_wire.text import prompt_chars
@@ -119,6 +121,53 @@ class Reporter:
         """Requests ended with an error."""
         await self._tell(outbox, events.ERROR, job, error_code=error.code, message=error.message, waiters=waiters)
 
+    async def hit(self, outbox: Outbox, job: Job, answer: Answer, waiters: int, now_ms: int) -> None:
+        """A call was not made: its answer is stored since it was sent."""
+        total_ms = float(max(0, now_ms - job.call.waiter.since_ms))
+        await self._say(
+            outbox,
+            events.CACHE_HIT,
+            job,
+            backend=answer.backend,
+            model=answer.model,
+            answered_from="cache",
+            usage=answer.usage,
+            cost_usd=0.0,
+            saved_usd=answer.cost_usd,
+            age_s=max(0, now_ms - answer.stored_ms) / 1000,
+            waiters=waiters,
+            timings=Timings(total_ms, 0.0, total_ms),
+        )
+
+    async def ended_before(self, outbox: Outbox, job: Job, answer: Answer, waiters: int) -> None:
+        """A call has ended at a worker that may have died before it told so: it is told (again) under the same id."""
+        if answer.error is not None:
+            code, message = answer.error.code, answer.error.message
+            await self._tell(outbox, events.ERROR, job, error_code=code, message=message, waiters=waiters)
+        elif answer.call_id is not None:
+            total_ms = float(max(0, answer.stored_ms - job.call.waiter.since_ms))
+            await self._say(
+                outbox,
+                events.CALL_FINISHED,
+                job,
+                call_id=answer.call_id,
+                backend=answer.backend,
+                model=answer.model,
+                attempt=answer.attempts,
+                prompt_chars=prompt_chars(job.call.params),
+                outcome=Outcome.answered.value,
+                waiters=waiters,
+                usage=answer.usage,
+                cost_usd=answer.cost_usd,
+                price_version=answer.price_version,
+                timings=Timings(max(0.0, total_ms - answer.call_ms), answer.call_ms, total_ms),
+            )
+
+    async def unwanted(self, outbox: Outbox, job: Job) -> None:
+        """Nobody waits for a call any more: it is not made."""
+        message = "Nobody waited for it any more: it was cancelled, or its deadline has passed."
+        await self._tell(outbox, events.ERROR, job, error_code=DeadlineExceeded.code, message=message, waiters=0)
+
     async def misunderstood(self, outbox: Outbox, error: OptimizerError) -> None:
         """A message on a call queue was not a call."""
         happened = events.event(
@@ -145,22 +194,30 @@ class Reporter:
         }
 
     async def _tell(self, outbox: Outbox, kind: str, job: Job, **fields: Any) -> None:
+        await self._say(
+            outbox,
+            kind,
+            job,
+            call_id=job.call_id,
+            backend=self._backend,
+            model=job.hop.model,
+            prompt_chars=prompt_chars(job.call.params),
+            **fields,
+        )
+
+    async def _say(self, outbox: Outbox, kind: str, job: Job, **fields: Any) -> None:
         call = job.call
         happened = events.event(
             kind,
             self._source,
             request_id=call.waiter.id,
             work_id=call.work_id,
-            call_id=job.call_id,
             fingerprint=call.fingerprint,
             agent=call.waiter.agent,
             tenant=call.waiter.tenant,
             op=call.op,
             task=call.task,
             priority=call.waiter.priority,
-            backend=self._backend,
-            model=job.hop.model,
-            prompt_chars=prompt_chars(call.params),
             tags=call.tags,
             **fields,
         )

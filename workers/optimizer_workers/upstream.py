@@ -85,7 +85,12 @@ class Upstream:
         timeout_s = self._timeout_s(job, fly, left_s)
         calling = asyncio.ensure_future(
             self._client.call(
-                job.call.op, job.hop.model, job.call.params, timeout_s, lambda: self._allowance.written(grant)
+                job.call.op,
+                job.hop.model,
+                job.call.params,
+                timeout_s,
+                lambda: self._allowance.written(grant),
+                job.call_id,
             )
         )
         renewing = asyncio.ensure_future(self._renew(job, calling)) if fly else None
@@ -228,4 +233,6 @@ def answer_of(job: Job, finding: Finding, now_ms: int) -> Answer:
         cost_usd=finding.cost_usd,
         call_ms=finding.call_ms,
         attempts=job.call.attempts + job.attempts,
+        call_id=job.call_id,
+        price_version=finding.price_version,
     )

@@ -17,7 +17,10 @@ _KEPT = 200_000
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """One request. Times: `at` and `ended_at` are Unix seconds, `mono` and `ended_mono` CLOCK_MONOTONIC seconds."""
+    """One request. Times: `at` and `ended_at` are Unix seconds, `mono` and `ended_mono` CLOCK_MONOTONIC seconds.
+
+    `call_id` is what its sender calls it (`X-Client-Request-Id`).
+    """
 
     seq: int
     pid: int
@@ -25,6 +28,7 @@ class Entry(msgspec.Struct, kw_only=True):
     at: float
     mono: float
     op: str
+    call_id: str | None = None
     model: str | None = None
     body_sha: str | None = None
     question: str | None = None
@@ -52,6 +56,7 @@ class _Start(msgspec.Struct, frozen=True):
     stream: bool
     prompt_tokens: int
     in_flight: int
+    call_id: str | None
 
 
 class _End(msgspec.Struct, frozen=True):
@@ -82,7 +87,7 @@ class RequestLog:
         if self._file is not None:
             e = entry
             who = (e.pid, e.seq, e.backend, e.at, e.mono, e.op, e.model, e.body_sha, e.question)
-            self._write(_Start("start", *who, e.stream, e.prompt_tokens, e.in_flight))
+            self._write(_Start("start", *who, e.stream, e.prompt_tokens, e.in_flight, e.call_id))
 
     def end(self, entry: Entry) -> None:
         """Record how it ended; the entry holds it already."""

@@ -116,6 +116,7 @@ class Simulator:
 
     async def _serve(self, request: web.BaseRequest, op: Op) -> web.StreamResponse:
         entry = self.backend.arrive(op)
+        entry.call_id = request.headers.get("x-client-request-id")
         key = _key_of(request)
         try:
             body = await request.content.read()

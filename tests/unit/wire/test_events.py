@@ -12,7 +12,7 @@ from optimizer_wire.messages import Usage
 
 DOCS = Path(__file__).parents[3] / "docs" / "events.md"
 # Every event has these.
-FRAME = {"v", "id", "type", "source", "time"}
+FRAME = {"v", "id", "type", "source", "time", "seq"}
 
 
 def test_file_equals_code():
