@@ -20,6 +20,7 @@ from optimizer_ops.doctor.command import app as doctor
 from optimizer_ops.forget.command import app as forget
 from optimizer_ops.permissions.command import app as permissions
 from optimizer_ops.recorder.command import app as recorder
+from optimizer_ops.reports.command import app as reports
 from optimizer_ops.status.command import app as status
 from optimizer_ops.systemd.command import app as install
 
@@ -201,6 +202,7 @@ def topology(
 
 app.add_typer(recorder)
 app.add_typer(status)
+app.add_typer(reports)
 app.add_typer(budgets)
 app.add_typer(dashboard)
 app.add_typer(cache, name="cache", rich_help_panel="Steering it")
@@ -216,12 +218,13 @@ app.add_typer(install, name="install", rich_help_panel="Processes")
 def demo(
     seconds: Annotated[float, typer.Option(help="How long the agents work.", min=2)] = 30.0,
     agents: Annotated[int, typer.Option(help="How many agents.", min=1)] = 28,
+    stay: Annotated[bool, typer.Option("--stay", help="Go on after the result until Ctrl-C, to look around.")] = False,
     json_file: Annotated[str | None, typer.Option("--json", help="Write the result to a file.", metavar="FILE")] = None,
 ) -> None:
     """Run a fleet of agents on simulated backends, and show what the optimizer saves."""
     from optimizer_ops.demo.command import demo as run_demo
 
-    raise typer.Exit(run_demo(seconds=seconds, agents=agents, json_file=json_file))
+    raise typer.Exit(run_demo(seconds=seconds, agents=agents, stay=stay, json_file=json_file))
 
 
 @app.command(

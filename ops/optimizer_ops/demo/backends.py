@@ -133,8 +133,13 @@ ROUTES = {
 }
 
 
-def optimizer_toml(urls: Mapping[str, str]) -> str:
-    """The configuration of the fleet; `urls` are where the simulators listen, by name."""
+def optimizer_toml(urls: Mapping[str, str], common: Mapping[str, str], history_url: str) -> str:
+    """The configuration of the fleet; `urls` are where the simulators listen, by name.
+
+    With `common` (where the services are, and the prefix) and the URL of the history in it, any command finds the run.
+    """
+    head = [f"{key} = {json.dumps(value)}" for key, value in common.items()]
+    history = f"[history]\nurl = {json.dumps(history_url)}"
     routes = ["[routes]", *(f"{task} = {json.dumps(names)}" for task, names in ROUTES.items())]
     tables = [backend.toml(urls[backend.name]) for backend in BACKENDS]
-    return "\n\n".join((*tables, "\n".join(routes))) + "\n"
+    return "\n\n".join(("\n".join(head), history, *tables, "\n".join(routes))) + "\n"

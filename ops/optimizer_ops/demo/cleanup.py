@@ -11,7 +11,7 @@ import pika.exceptions  # type: ignore[import-untyped]
 import redis
 
 from optimizer_ops.services import ServiceUrls
-from optimizer_wire.topology import Names, backend_topology, shared_topology
+from optimizer_wire.topology import Names, backend_topology, recorder_topology, shared_topology
 
 _BATCH = 500
 
@@ -29,7 +29,7 @@ def leave_nothing(urls: ServiceUrls, prefix: str, backends: Iterable[str], queue
 
 def _delete_entities(url: str, names: Names, backends: Iterable[str], queues: Iterable[str]) -> None:
     shared = shared_topology(names)
-    declared = (*shared.queues, *backend_topology(names, backends).queues)
+    declared = (*shared.queues, *recorder_topology(names).queues, *backend_topology(names, backends).queues)
     connection = pika.BlockingConnection(pika.URLParameters(url))
     try:
         channel = connection.channel()

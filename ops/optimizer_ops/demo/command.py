@@ -28,10 +28,13 @@ _KEPT_RUNS = 10
 EXIT_USAGE = 64
 
 
-def demo(*, seconds: float, agents: int, json_file: str | None = None, svg_file: str | None = None) -> int:
+def demo(
+    *, seconds: float, agents: int, stay: bool = False, json_file: str | None = None, svg_file: str | None = None
+) -> int:
     """Run the demo; returns the exit code: 0 if the run was good, 1 if not, 130 after Ctrl-C.
 
-    `json_file` gets the result, `svg_file` a picture of the last screen and the summary.
+    With `stay` it goes on after its result until Ctrl-C, which is no fault then. `json_file` gets the result,
+    `svg_file` a picture of the last screen and the summary.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that knows no lines and bars shows question marks instead of a traceback.
@@ -42,7 +45,7 @@ def demo(*, seconds: float, agents: int, json_file: str | None = None, svg_file:
             return _complain(problem, EXIT_USAGE)
     try:
         urls = ensure_services(lambda line: console.print(line, style="bright_black", markup=False))
-        return _run(urls, console, seconds, agents, json_file, svg_file)
+        return _run(urls, console, seconds, agents, json_file, svg_file, stay=stay)
     except (ServicesUnavailable, BrokerUnavailable, NotConnected) as error:
         return _complain(error, EXIT_UNAVAILABLE)
     except StartFailed as error:
@@ -52,17 +55,28 @@ def demo(*, seconds: float, agents: int, json_file: str | None = None, svg_file:
 
 
 def _run(
-    urls: ServiceUrls, console: Console, seconds: float, agents: int, json_file: str | None, svg_file: str | None
+    urls: ServiceUrls,
+    console: Console,
+    seconds: float,
+    agents: int,
+    json_file: str | None,
+    svg_file: str | None,
+    *,
+    stay: bool,
 ) -> int:
     folder = _folder()
     picture = Picture()
-    run = Run(urls, folder, console, picture, seconds=seconds, agents=agents)
+
+    def told(result: Result) -> None:
+        console.print(summary(result))
+
+    run = Run(urls, folder, console, picture, seconds=seconds, agents=agents, stays=told if stay else None)
     try:
         code = run_loop(run.go())
     finally:
         leave_nothing(urls, run.prefix, [backend.name for backend in BACKENDS], run.reply_queues)
     if run.result is not None:
-        if run.result.requests:
+        if run.result.requests and (not stay or run.result.interrupted):
             console.print(summary(run.result))
         if json_file:
             Path(json_file).write_bytes(msgspec.json.format(msgspec.json.encode(run.result), indent=2) + b"\n")

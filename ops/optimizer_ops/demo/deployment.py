@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from optimizer_ops.processes import Process, ProcessSet
 from optimizer_ops.services import ServiceUrls
 
 COORDINATORS = 2
+DASHBOARD_PORT = 8502
 START_S = 60.0
 _LOOK_S = 0.1
 _TAIL_LINES = 12
@@ -25,8 +27,13 @@ class Deployment:
 
     def __init__(self, folder: Path, urls: ServiceUrls, prefix: str, report: Callable[[str], None]) -> None:
         self.folder = folder
-        self._config = folder / "optimizer.toml"
-        self._processes = ProcessSet(_environment(urls, prefix, self._config), log_dir=folder, report=report)
+        self.config = folder / "optimizer.toml"
+        self.history_url = f"sqlite:///{folder / 'history.db'}"
+        self._common = {"amqp_url": urls.amqp_url, "redis_url": urls.redis_url, "prefix": prefix}
+        self._dashboard: Process | None = None
+        self._processes = ProcessSet(
+            _environment(self._common, self.history_url, self.config), log_dir=folder, report=report
+        )
         self._workers: dict[str, list[Process]] = {}
 
     async def start(self) -> dict[str, str]:
@@ -38,8 +45,8 @@ class Deployment:
             async with asyncio.timeout(START_S):
                 simulators = {backend.name: self._simulate(backend) for backend in BACKENDS}
                 urls = {name: await self._listening(process) for name, process in simulators.items()}
-                self._config.write_text(optimizer_toml(urls), encoding="utf-8")
-                for process in [*self._coordinators(), *self._all_workers()]:
+                self._write_config(urls)
+                for process in [*self._coordinators(), *self._all_workers(), *self._watchers()]:
                     while not self._announced(process):
                         await self._look_again()
                 # By then every coordinator knows every worker.
@@ -68,6 +75,13 @@ class Deployment:
             1 for worker in self.workers_of(backend) if worker.running is not None and worker.running.returncode is None
         )
 
+    @property
+    def dashboard_url(self) -> str | None:
+        """Where the dashboard is."""
+        lines = self._lines(self._dashboard) if self._dashboard else ()
+        said = (json.loads(line) for line in lines if '"event": "ready"' in line)
+        return next((str(line["url"]) for line in said), None)
+
     def instance_of(self, worker: Process) -> str | None:
         """The name that a worker process gave itself when it started last."""
         found = [json.loads(line).get("instance") for line in self._lines(worker) if line.startswith("{")]
@@ -78,6 +92,17 @@ class Deployment:
         spec.write_text(json.dumps(backend.spec(), indent=2), encoding="utf-8")
         arguments = ("--spec", str(spec), "--port", "0", "--log", str(self.log_of(backend)))
         return self._processes.start(f"simulator/{backend.name}", "optimizer_ops.simulator", *arguments)
+
+    def _write_config(self, urls: dict[str, str]) -> None:
+        # The services' URLs may have passwords.
+        self.config.touch(mode=0o600)
+        self.config.write_text(optimizer_toml(urls, self._common, self.history_url), encoding="utf-8")
+
+    def _watchers(self) -> list[Process]:
+        """The recorder, and the dashboard on its usual port if that is free."""
+        port = DASHBOARD_PORT if _is_free(DASHBOARD_PORT) else 0
+        self._dashboard = self._processes.start("dashboard", "optimizer_ops", "dashboard", "--port", str(port))
+        return [self._processes.start("recorder", "optimizer_ops", "recorder"), self._dashboard]
 
     def _coordinators(self) -> list[Process]:
         return [
@@ -124,15 +149,29 @@ class Deployment:
         return "\n".join(f"    {line}" for line in list(self._lines(process))[-_TAIL_LINES:]) or "    (nothing)"
 
 
-def _environment(urls: ServiceUrls, prefix: str, config: Path) -> dict[str, str]:
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _environment(common: dict[str, str], history_url: str, config: Path) -> dict[str, str]:
     """What the processes are told; whatever the user's own environment says of the optimizer is overruled."""
     return {
-        "OPTIMIZER_AMQP_URL": urls.amqp_url,
+        "OPTIMIZER_AMQP_URL": common["amqp_url"],
         "OPTIMIZER_AMQP_URL_FILE": "",
-        "OPTIMIZER_REDIS_URL": urls.redis_url,
+        "OPTIMIZER_REDIS_URL": common["redis_url"],
         "OPTIMIZER_REDIS_URL_FILE": "",
+        "OPTIMIZER_HISTORY_URL": history_url,
+        "OPTIMIZER_HISTORY_URL_FILE": "",
+        "OPTIMIZER_ADMIN_TOKEN": "",
+        "OPTIMIZER_ADMIN_TOKEN_FILE": "",
         "OPTIMIZER_PRICES_FILE": "",
-        "OPTIMIZER_PREFIX": prefix,
+        "OPTIMIZER_PREFIX": common["prefix"],
         "OPTIMIZER_CONFIG": str(config),
         "OPTIMIZER_LOG_LEVEL": "info",
         KEY_VARIABLE: KEY,

@@ -28,14 +28,25 @@ class Fleet:
             for name in names
         ]
         self._names = Names(prefix)
+        self._url = url
         self._user = URL(url).user or "guest"
+        self._strangers: list[str] = []
         self._score = score
         self._asking: set[asyncio.Task[None]] = set()
 
     @property
     def reply_queues(self) -> list[str]:
         """The queues on which the agents await their replies; they outlive the agents by minutes."""
-        return [self._names.reply_queue(self._user, agent.instance) for agent in self._agents]
+        instances = [*(agent.instance for agent in self._agents), *self._strangers]
+        return [self._names.reply_queue(self._user, instance) for instance in instances]
+
+    def stranger(self, name: str) -> AsyncOptimizer:
+        """An agent beside the others, whose requests do not count."""
+        agent = AsyncOptimizer(
+            agent=name, url=self._url, prefix=self._names.prefix, connect_timeout=_CONNECT_S, timeout=DEADLINE_S
+        )
+        self._strangers.append(agent.instance)
+        return agent
 
     async def connect(self) -> None:
         """Connect all agents.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from optimizer_ops.demo.bookkeeping import Books
 from optimizer_ops.demo.request_log import BackendRecord
 from optimizer_ops.demo.score import Score, percentile
 
@@ -58,7 +59,7 @@ class BackendResult(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """One of the three conditions of a good run."""
+    """One of the conditions of a good run."""
 
     ok: bool
     sentence: str
@@ -93,6 +94,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     backends: list[BackendResult]
     troubles: list[str]
     verdicts: list[Verdict]
+    books: Books | None = None
 
 
 def judge(
@@ -102,6 +104,7 @@ def judge(
     prefix: str,
     seconds: float,
     agents: int,
+    books: Books | None = None,
     troubles: Sequence[str] = (),
     interrupted: bool = False,
 ) -> Result:
@@ -109,6 +112,8 @@ def judge(
     backends = [_backend(record, score) for record in records]
     upstream = sum(backend.calls for backend in backends)
     verdicts = [_answered(score, interrupted=interrupted), _right(score), _within_limits(backends)]
+    if not interrupted:
+        verdicts.append(_in_the_books(books, backends))
     return Result(
         ok=not interrupted and all(verdict.ok for verdict in verdicts),
         prefix=prefix,
@@ -136,6 +141,7 @@ def judge(
         backends=backends,
         troubles=list(troubles),
         verdicts=verdicts,
+        books=books,
     )
 
 
@@ -200,6 +206,20 @@ def _within_limits(backends: Sequence[BackendResult]) -> Verdict:
     if broken:
         return Verdict(ok=False, sentence=f"A limit was exceeded: {'; '.join(broken)}.")
     return Verdict(ok=True, sentence="No window of any request log exceeds its limit.")
+
+
+def _in_the_books(books: Books | None, backends: Sequence[BackendResult]) -> Verdict:
+    calls = sum(backend.calls for backend in backends)
+    tokens = sum(backend.input_tokens + backend.output_tokens for backend in backends)
+    if books is None:
+        return Verdict(ok=False, sentence="There is no history of the run: see the log of the recorder.")
+    words = f"{books.calls:,} calls and {books.tokens:,} tokens"
+    if not books.agree(calls, tokens):
+        return Verdict(
+            ok=False, sentence=f"The history has {words}, the request logs {calls:,} and {tokens:,}; {books.lost} lost."
+        )
+    died = f"; of {books.unknown} that died with their worker the use is unknown" if books.unknown else ""
+    return Verdict(ok=True, sentence=f"The history agrees with the request logs: {words}{died}.")
 
 
 def _percent(share: float) -> str:

@@ -3,8 +3,9 @@
 import asyncio
 import secrets
 import signal
+import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from optimizer_ops.demo.backends import BACKENDS
+from optimizer_ops.demo.bookkeeping import Books, read_books
 from optimizer_ops.demo.deployment import COORDINATORS, Deployment
 from optimizer_ops.demo.fleet import Fleet
 from optimizer_ops.demo.listener import RunClock, listen
@@ -22,6 +24,7 @@ from optimizer_ops.demo.request_log import BackendRecord, LogTail
 from optimizer_ops.demo.result import Result, judge
 from optimizer_ops.demo.score import Score
 from optimizer_ops.demo.screen import View
+from optimizer_ops.demo.staying import STRAY_AGENT, THROTTLED, stay
 from optimizer_ops.demo.trouble import Trouble
 from optimizer_ops.services import ServiceUrls
 
@@ -34,10 +37,21 @@ class Stopped(Exception):
 
 
 class Run:
-    """A deployment of its own, a fleet, and what came of it."""
+    """A deployment of its own, a fleet, and what came of it.
+
+    With `stays` it gets the result when there is one, and the fleet goes on asking until somebody stops it.
+    """
 
     def __init__(
-        self, urls: ServiceUrls, folder: Path, console: Console, picture: Picture, *, seconds: float, agents: int
+        self,
+        urls: ServiceUrls,
+        folder: Path,
+        console: Console,
+        picture: Picture,
+        *,
+        seconds: float,
+        agents: int,
+        stays: Callable[[Result], None] | None = None,
     ) -> None:
         self.prefix = f"demo-{secrets.token_hex(4)}"
         self.score = Score()
@@ -55,6 +69,8 @@ class Run:
         self._tails = [LogTail(self._deployment.log_of(record.backend), record) for record in self._records]
         self._troubles: list[str] = []
         self._interrupted = False
+        self._stays = stays
+        self._books: Books | None = None
 
     @property
     def reply_queues(self) -> list[str]:
@@ -72,22 +88,26 @@ class Run:
         try:
             await self._work(stop)
         except Stopped:
-            self._interrupted = True
+            self._interrupted = self.result is None
         finally:
             self._say_plainly("Stopping the processes ...")
             await self._fleet.close()
             await self._deployment.stop()
+        self.result = self.result or self._judged()
+        return EXIT_INTERRUPTED if self._interrupted else 0 if self.result.ok else 1
+
+    def _judged(self) -> Result:
         self._read_logs()
-        self.result = judge(
+        return judge(
             self.score,
             self._records,
             prefix=self.prefix,
             seconds=self._seconds,
             agents=self._agents,
+            books=self._books,
             troubles=self._troubles,
             interrupted=self._interrupted,
         )
-        return EXIT_INTERRUPTED if self._interrupted else 0 if self.result.ok else 1
 
     def view(self) -> View:
         """What is to be seen now."""
@@ -114,7 +134,15 @@ class Run:
         try:
             await _unless(stop, self._first_of(listening, hearing))
             await _unless(stop, self._fleet.connect())
+            self._console.print(where_to_look(self._deployment), markup=False, soft_wrap=True)
             await self._show(stop, urls)
+            self._read_logs()
+            calls = sum(record.calls for record in self._records)
+            self._books = await _unless(stop, read_books(self._deployment.history_url, calls))
+            self.result = self._judged()
+            if self._stays:
+                self._stays(self.result)
+                await _unless(stop, self._stay(urls))
         finally:
             await _cancel(hearing)
 
@@ -143,6 +171,11 @@ class Run:
         self._phase = "waiting for the last answers"
         await self._fleet.wait_for_answers()
 
+    async def _stay(self, urls: dict[str, str]) -> None:
+        self._say_plainly("The fleet goes on asking until Ctrl-C.")
+        async with self._fleet.stranger(STRAY_AGENT) as stray:
+            await stay(self._fleet, stray, urls[THROTTLED], self._agents, self._say_plainly)
+
     @staticmethod
     async def _first_of(listening: asyncio.Event, hearing: "asyncio.Task[None]") -> None:
         """Wait until the listener listens, or has failed."""
@@ -164,6 +197,17 @@ class Run:
 
     def _say_plainly(self, what: str) -> None:
         self._console.print(what, style="bright_black", markup=False)
+
+
+def where_to_look(deployment: Deployment) -> str:
+    """How to look at the run from elsewhere."""
+    command = Path(sys.executable).with_name("optimizer")
+    shown = command.relative_to(Path.cwd()) if command.is_relative_to(Path.cwd()) else command
+    return (
+        f"Look around meanwhile: {deployment.dashboard_url}, or in another terminal\n"
+        f"  export OPTIMIZER_CONFIG={deployment.config}\n"
+        f"  {shown} status    # or top, backends, agents, costs, calls, trace, alerts, dead list, doctor"
+    )
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -50,11 +50,11 @@ class Trouble:
         lasts_s = min(_OUTAGE_MOST_S, _OUTAGE_SHARE * self._seconds)
         await asyncio.sleep(_OUTAGE_AT * self._seconds)
         try:
-            await self._control({"fail_rate": 1.0, "fail_with": [503]})
+            await control(self._urls[FAILING], {"fail_rate": 1.0, "fail_with": [503]})
             self._tell(f"{FAILING} answers 503 for {lasts_s:.1f} s")
             await asyncio.sleep(lasts_s)
         finally:
-            await self._control({"fail_rate": 0.0})
+            await control(self._urls[FAILING], {"fail_rate": 0.0})
         self._say(f"{FAILING} is well again")
 
     async def _kill(self) -> None:
@@ -79,10 +79,11 @@ class Trouble:
         self.told.append(what)
         self._say(what)
 
-    async def _control(self, patch: dict[str, Any]) -> None:
-        """Change the script of the simulator that fails."""
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
-            session.post(f"{self._urls[FAILING]}/_control", json=patch) as response,
-        ):
-            response.raise_for_status()
+
+async def control(url: str, patch: dict[str, Any]) -> None:
+    """Change the script of a simulator: a merge patch of its spec."""
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+        session.post(f"{url}/_control", json=patch) as response,
+    ):
+        response.raise_for_status()

@@ -4,6 +4,7 @@ from typing import Any
 
 from optimizer_client import Reply
 from optimizer_ops.demo.backends import SimulatedBackend, Window
+from optimizer_ops.demo.bookkeeping import Books
 from optimizer_ops.demo.questions import Question
 from optimizer_ops.demo.request_log import BackendRecord, Line
 from optimizer_ops.demo.result import Result, judge
@@ -21,6 +22,8 @@ BACKEND = SimulatedBackend(
     per_token_s=0.0,
 )
 SKY = Question("Why is the sky blue?")
+# Of one call.
+BOOKS = Books(calls=1, unknown=0, input_tokens=0, output_tokens=0, lost=0)
 
 
 def score_of(answered: int, failed: int = 0, wrong: int = 0, waiting: int = 0) -> Score:
@@ -47,4 +50,6 @@ def record_of(*times: float) -> BackendRecord:
 
 def judged(score: Score, *records: BackendRecord, **more: Any) -> Result:
     """The result of a run; of one call, if no record is given."""
-    return judge(score, records or [record_of(1.0)], prefix="demo-1", seconds=30, agents=3, **more)
+    return judge(
+        score, records or [record_of(1.0)], **{"prefix": "demo-1", "seconds": 30, "agents": 3, "books": BOOKS, **more}
+    )

@@ -8,9 +8,8 @@ from optimizer_ops.simulator.spec import parse_spec
 
 def _configured(tmp_path):
     path = tmp_path / "optimizer.toml"
-    path.write_text(
-        optimizer_toml({backend.name: f"http://127.0.0.1:{9000 + n}" for n, backend in enumerate(BACKENDS)})
-    )
+    urls = {backend.name: f"http://127.0.0.1:{9000 + n}" for n, backend in enumerate(BACKENDS)}
+    path.write_text(optimizer_toml(urls, {"prefix": "demo-1"}, "sqlite:////tmp/history.db"))
     return load(str(path), {})
 
 
@@ -19,6 +18,7 @@ def test_the_configuration_is_valid(tmp_path):
     config = _configured(tmp_path)
 
     assert config.warnings == ()
+    assert (config.prefix, config.history_url) == ("demo-1", "sqlite:////tmp/history.db")
     assert config.configured == {backend.name for backend in BACKENDS}
     assert config.routes == ROUTES
 

@@ -24,11 +24,11 @@ async def test_a_process_that_cannot_start_is_named_with_its_last_words(tmp_path
 
 async def test_processes_that_do_not_become_ready_are_named(tmp_path, monkeypatch):
     """Without a broker nothing is ready in time; the sentence names what is late and where the logs are."""
-    monkeypatch.setattr(deployment, "START_S", 2.0)
+    monkeypatch.setattr(deployment, "START_S", 5.0)
     started = Deployment(tmp_path, NOWHERE, "demo-test", lambda _: None)
 
     try:
-        with pytest.raises(StartFailed, match=r"Not ready after 2 s: .*coordinator/1.*see"):
+        with pytest.raises(StartFailed, match=r"Not ready after 5 s: .*coordinator/1.*see"):
             await started.start()
     finally:
         await started.stop()

@@ -4,16 +4,17 @@ import msgspec
 import pytest
 from tests.unit.demo.samples import BACKEND, judged, record_of, score_of
 
+from optimizer_ops.demo.bookkeeping import Books
 from optimizer_ops.demo.request_log import BackendRecord, Line
 from optimizer_ops.demo.result import saved_share
 
 
 def test_a_good_run():
     """Everything answered, everything right, no limit exceeded."""
-    result = judged(score_of(100), record_of(1.0, 1.5, 2.5))
+    result = judged(score_of(100), record_of(1.0, 1.5, 2.5), books=Books(3, 0, 0, 0, 0))
 
     assert result.ok
-    assert [verdict.ok for verdict in result.verdicts] == [True, True, True]
+    assert [verdict.ok for verdict in result.verdicts] == [True, True, True, True]
     assert result.saved_share == pytest.approx(0.97)
     assert result.repeats_share == pytest.approx(0.99)
 
@@ -93,3 +94,30 @@ def test_saved_share():
     assert saved_share(5, 10) == 0.5
     assert saved_share(12, 10) == 0.0
     assert saved_share(3, 0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("calls", "unknown", "tokens", "ok"),
+    [
+        (10, 0, 900, True),
+        (9, 0, 900, False),
+        (10, 0, 899, False),
+        (10, 0, 901, False),
+        (11, 1, 900, True),
+        (9, 1, 880, True),
+        (10, 1, 901, False),
+        (8, 1, 900, False),
+    ],
+)
+def test_books_agree_to_the_token(calls, unknown, tokens, ok):
+    """Ten calls of 900 tokens: the history must have them all; of calls that died it may know less, never more."""
+    books = Books(calls=calls, unknown=unknown, input_tokens=600, output_tokens=tokens - 600, lost=0)
+    assert books.agree(10, 900) is ok
+
+
+@pytest.mark.parametrize("books", [None, Books(calls=2, unknown=0, input_tokens=0, output_tokens=0, lost=3)])
+def test_a_history_that_tells_something_else_fails_the_run(books):
+    """Without a history, or with one that does not agree with the request logs, a run is no good run."""
+    result = judged(score_of(3), books=books)
+    assert not result.ok
+    assert "history" in result.verdicts[3].sentence
