@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from starlette.routing import BaseRoute
 
+from optimizer_ops.dashboard.api.routes import routes as api
 from optimizer_ops.dashboard.pages.routes import routes as pages
 
 
 def routes() -> Sequence[BaseRoute]:
-    """The pages and their stream, then the API (a further list of `Route`s)."""
-    return [*pages]
+    """The pages and their stream, then the API."""
+    return [*pages, *api]
