@@ -24,8 +24,12 @@ Tell = Callable[[Sequence[Notice]], Awaitable[None]]
 class Delivery:
     """One sink's way. It runs in a task of its own, so that no sink waits for another one."""
 
-    def __init__(self, sink: str, tell: Tell, timeout_s: float, database: Database, log: Logger) -> None:
+    def __init__(
+        self, sink: str, tell: Tell, timeout_s: float, database: Database, may: Callable[[], bool], log: Logger
+    ) -> None:
         self.sink = sink
+        # Whether it is this process that tells.
+        self._may = may
         self._tell = tell
         self._timeout_s = timeout_s
         self._database = database
@@ -61,7 +65,7 @@ class Delivery:
     async def _once(self) -> float:
         """Tell what is due; returns for how long to leave the sink alone after a failure."""
         await self._note()
-        notices = await asyncio.to_thread(self._waiting)
+        notices = await asyncio.to_thread(self._waiting) if self._may() else []
         if not notices:
             return 0.0
         try:

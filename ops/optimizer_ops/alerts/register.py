@@ -9,10 +9,27 @@ from sqlalchemy.engine import Connection
 
 from optimizer_ops.alerts.engine import FLAPPING_S, Change, Past
 from optimizer_ops.alerts.notices import EVENT_SINK, Notice
-from optimizer_ops.history.tables import alerts, notices, silences
+from optimizer_ops.history.tables import alerts, leases, notices, silences
 from optimizer_ops.history.views import AlertRow
 
 KEPT_S = 30 * 86_400.0
+
+
+_LEASE = "alerts"
+
+
+def take_lease(connection: Connection, holder: str, now: float, until: float) -> bool:
+    """Be the one who watches and tells until then; False while somebody else is."""
+    row = connection.execute(sa.select(leases).where(leases.c.name == _LEASE)).one_or_none()
+    if row is not None and row.holder != holder and row.until > now:
+        return False
+    _upsert(connection, leases, {"name": _LEASE, "holder": holder, "until": until})
+    return True
+
+
+def leave_lease(connection: Connection, holder: str) -> None:
+    """Let the next one watch and tell."""
+    connection.execute(sa.delete(leases).where(leases.c.name == _LEASE, leases.c.holder == holder))
 
 
 def past(connection: Connection, now: float) -> list[Past]:

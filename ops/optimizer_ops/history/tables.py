@@ -261,3 +261,12 @@ silences = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("until", sa.Double, nullable=False),
 )
+
+# Of several recorders one watches and tells at a time: `holder`, until then.
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("until", sa.Double, nullable=False),
+)

@@ -7,7 +7,9 @@ from contextlib import suppress
 from sqlalchemy.engine import Engine
 
 from optimizer_config.credentials import Secret
+from optimizer_config.errors import ConfigError
 from optimizer_config.model import Config
+from optimizer_ops.alerts.part import Alerts
 from optimizer_ops.history.database import DatabaseUnavailable, WrongVersion, migrate, open_engine, shown
 from optimizer_ops.recorder.listener import Listener
 from optimizer_ops.recorder.recorder import Recorder
@@ -48,7 +50,8 @@ async def serve(
     stop = stop_on_signals()
     try:
         engine = open_engine(config.history_url, create=True)
-    except DatabaseUnavailable as error:
+        alerts = Alerts(config, engine, f"recorder/{instance}")
+    except (DatabaseUnavailable, ConfigError) as error:
         log.error("cannot start", reason=str(error))
         return EXIT_CONFIG
     writer = Writer(HistoryStore(engine, instance), log)
@@ -61,7 +64,7 @@ async def serve(
         return Readiness(missing=missing)
 
     admin = AdminServer(admin_host, admin_port, readiness, token=admin_token)
-    describe_process("recorder", readiness)
+    describe_process("recorder", readiness, uses=["rabbitmq"])
     background: list[asyncio.Future[None]] = []
     try:
         log.info("admin", url=await admin.start())
@@ -72,6 +75,7 @@ async def serve(
         retention = Retention(engine, config.keep_days, config.keep_hourly_days, log)
         background.append(asyncio.ensure_future(every(EVERY_S, retention.run)))
         background.extend(asyncio.ensure_future(every(TICK_S, listener.tick)) for listener in listeners)
+        background.append(asyncio.ensure_future(every(TICK_S, alerts.run)))
         await keep_session(config.amqp_url, f"optimizer recorder {instance}", recorder.serve, stop, log)
     except (AdminRefused, WrongVersion) as error:
         log.error("cannot start", reason=str(error))

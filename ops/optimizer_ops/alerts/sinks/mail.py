@@ -2,6 +2,7 @@
 
 import smtplib
 import ssl
+from contextlib import closing, suppress
 from email.message import EmailMessage
 from email.utils import format_datetime, localtime
 from functools import partial
@@ -30,12 +31,15 @@ class Mail:
     def _send(self, message: Message) -> None:
         sink = self._sink
         try:
-            with self._connected() as server:
+            # Closing it politely after an error would wait for the answer of a server that may be gone.
+            with closing(self._connected()) as server:
                 if sink.security == "starttls":
                     server.starttls(context=self._tls())
                 if sink.user is not None:
                     server.login(sink.user, self._password.reveal() if self._password else "")
                 refused = server.send_message(mail_of(message, sink), sink.sender, list(sink.to))
+                with suppress(smtplib.SMTPException, OSError):
+                    server.quit()
         except smtplib.SMTPRecipientsRefused as error:
             raise NotTold(f"{self._where} takes mail for none of {', '.join(sorted(error.recipients))}.") from None
         except smtplib.SMTPAuthenticationError as error:

@@ -1,6 +1,7 @@
 """Tells by an HTTP POST."""
 
 import json
+import os
 import ssl
 
 import aiohttp
@@ -47,5 +48,6 @@ class Webhook:
 def _reason(error: Exception) -> str:
     """Why, without the URL, which some of these errors quote."""
     if isinstance(error, aiohttp.ClientConnectorError):
-        return str(error.os_error.strerror or error.os_error)
+        failed = error.os_error
+        return os.strerror(failed.errno) if failed.errno and failed.errno > 0 else str(failed.strerror or failed)
     return type(error).__name__

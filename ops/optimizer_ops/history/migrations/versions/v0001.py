@@ -152,7 +152,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("trouble", sa.Text(), nullable=True),
         sa.Column("sent", sa.Double(), nullable=True),
-        sa.Column("given_up", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("given_up", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("notices_alert", "notices", ["alert_id"], unique=False)
