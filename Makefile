@@ -63,6 +63,7 @@ test-model: install ## Ask that model through the whole line.
 # Tests start servers of their own too. Without them, those tests are skipped, or fail where CI is set.
 programs: install
 	@$(BIN)/python -m optimizer_ops.services install || true
+	@sh tests/support/get_promtool.sh .run/promtool || true
 
 check: install ## Look at style, types, layers, docstrings of tests and locks.
 	$(BIN)/ruff check .

@@ -44,6 +44,7 @@ class FleetGauges:
             names.requests,
             names.dead,
             names.kept,
+            names.recorder,
             *(names.call_queue(backend.name, priority) for backend in self._backends for priority in Priority),
         )
 

@@ -3,7 +3,7 @@
 A series that can count is there from the start, at 0: what begins with 1 is no increase to Prometheus.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.metadata import version
 from typing import get_args
 
@@ -19,9 +19,13 @@ REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 OK, NO_SOURCE = "ok", "none"
 
 BUILD_INFO = Gauge("optimizer_build_info", "Always 1; says what runs", ("process", "version"))
-RABBITMQ_UP = Gauge("optimizer_rabbitmq_up", "Whether the process is connected to RabbitMQ and gets its work")
-RABBITMQ_BLOCKED = Gauge("optimizer_rabbitmq_blocked", "Whether RabbitMQ has an alarm and takes no messages")
-REDIS_UP = Gauge("optimizer_redis_up", "Whether Redis answered when last asked")
+RABBITMQ_UP = Gauge(
+    "optimizer_rabbitmq_up", "Whether the process is connected to RabbitMQ and gets its work", ("process",)
+)
+RABBITMQ_BLOCKED = Gauge(
+    "optimizer_rabbitmq_blocked", "Whether RabbitMQ has an alarm and takes no messages", ("process",)
+)
+REDIS_UP = Gauge("optimizer_redis_up", "Whether Redis answered when last asked", ("process",))
 SESSIONS_LOST = Counter("optimizer_rabbitmq_sessions_lost", "Connections to RabbitMQ that were lost, or not made")
 SELF_CHECKS_FAILED = Counter(
     "optimizer_self_check_failures",
@@ -48,12 +52,16 @@ _failed = {code: REPLIES.labels(NO_SOURCE, code) for code in CODES}
 saved_by_cache, saved_by_collapsing = SAVED.labels("cache"), SAVED.labels("collapsed")
 
 
-def describe_process(process: str, readiness: Callable[[], Readiness]) -> None:
-    """Let the metrics of this process say what it is, and, whenever they are read, how it stands."""
+def describe_process(
+    process: str, readiness: Callable[[], Readiness], *, uses: Collection[str] = ("rabbitmq", "redis")
+) -> None:
+    """Let the metrics of this process say what it is, and, whenever they are read, how it stands with what it uses."""
     BUILD_INFO.labels(process, version("fleet-optimizer")).set(1)
-    RABBITMQ_UP.set_function(lambda: float("rabbitmq" not in readiness().missing))
-    RABBITMQ_BLOCKED.set_function(lambda: float("rabbitmq" in readiness().degraded))
-    REDIS_UP.set_function(lambda: float(not {"redis"} & (readiness().missing.keys() | readiness().degraded.keys())))
+    if "rabbitmq" in uses:
+        RABBITMQ_UP.labels(process).set_function(lambda: float("rabbitmq" not in readiness().missing))
+        RABBITMQ_BLOCKED.labels(process).set_function(lambda: float("rabbitmq" in readiness().degraded))
+    if "redis" in uses:
+        REDIS_UP.labels(process).set_function(lambda: float("redis" not in readiness().degraded))
 
 
 def count_event(event: Event) -> None:

@@ -1,21 +1,20 @@
 """Every metric that a process of the optimizer shows: found in the code, not written down a second time."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from types import ModuleType
 
 from prometheus_client.metrics import MetricWrapperBase
 
 # Where the metrics of a process are defined; "every process" comes first.
-MODULES: Mapping[str, str] = {
-    "every process": "optimizer_service.metrics",
-    "coordinator": "optimizer_coordinator.metrics",
-    "worker": "optimizer_workers.metrics",
-    "recorder": "optimizer_ops.recorder.metrics",
-    "dashboard": "optimizer_ops.dashboard.metrics",
-}
+MODULES = (
+    ("every process", "optimizer_service.metrics"),
+    ("coordinator", "optimizer_coordinator.metrics"),
+    ("worker", "optimizer_workers.metrics"),
+    ("recorder", "optimizer_ops.recorder.metrics"),
+    ("recorder", "optimizer_ops.alerts.metrics"),
+)
 _SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 
@@ -39,7 +38,7 @@ class Metric:
 
 def metrics() -> list[Metric]:
     """All metrics, in the order in which they are defined."""
-    return [metric for process, name in MODULES.items() if find_spec(name) for metric in _in(name, process)]
+    return [metric for process, name in MODULES for metric in _in(name, process)]
 
 
 def _in(name: str, process: str) -> Iterator[Metric]:
@@ -50,7 +49,8 @@ def _in(name: str, process: str) -> Iterator[Metric]:
         seen.add(id(each))
         told = next(iter(each.describe()))
         suffix = "_total" if told.type == "counter" else ""
-        yield Metric(f"{told.name}{suffix}", told.type, tuple(each._labelnames), told.documentation, process)  # noqa: SLF001
+        labels = tuple(each._labelnames)  # noqa: SLF001
+        yield Metric(f"{told.name}{suffix}", told.type, labels, told.documentation.rstrip("."), process)
 
 
 def _defined(module: ModuleType) -> Iterator[MetricWrapperBase]:
