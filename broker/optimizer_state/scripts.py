@@ -23,6 +23,7 @@ Script = Literal[
     "lapse",
     "restore",
     "block",
+    "unblock",
     "look",
     "settings",
     "entries",
@@ -41,7 +42,7 @@ Script = Literal[
     "places",
     "place",
 ]
-_BUDGET_SCRIPTS = frozenset({"reserve", "arrive", "settle", "keep", "lapse", "restore", "block", "look"})
+_BUDGET_SCRIPTS = frozenset({"reserve", "arrive", "settle", "keep", "lapse", "restore", "block", "unblock", "look"})
 _TURN_SCRIPTS = frozenset({"turn_take", "turn_keep", "turn_leave"})
 _MAILBOX_SCRIPTS = frozenset({"mailbox_open", "mailbox_put", "mailbox_look", "mailbox_forget"})
 _FAMILIES = {"budget": _BUDGET_SCRIPTS, "turn": _TURN_SCRIPTS, "mailbox": _MAILBOX_SCRIPTS}

@@ -12,7 +12,7 @@ MEANING = {
     "v": "version of the schema",
     "id": "UUIDv7 of the event",
     "type": "one of the kinds above; also the routing key",
-    "source": "who saw it: `coordinator/<instance>` or `worker/<backend>/<instance>`",
+    "source": "who saw it: `coordinator/<instance>`, `worker/<backend>/<instance>` or `operator/<instance>`",
     "time": "Unix seconds, by the clock of the process that saw it",
     "seq": "counts the events of this source, from 1; a gap is an event that did not arrive",
     "request_id": "the request, or the one that leads the call",

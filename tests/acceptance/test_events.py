@@ -76,6 +76,9 @@ def live(stack: Stack, tap: Tap) -> Seen:
     processes = [stack.worker(name, **environment) for name in stack.backends] + [stack.coordinator(**environment)]
     stack.ready(*processes)
     asyncio.run(work(stack))
+    # An operator turns something.
+    words = [sys.executable, "-m", "optimizer_ops", "resume", "gamma"]
+    subprocess.run(words, env=stack.environment(), check=True, timeout=30, stdout=subprocess.DEVNULL)
     tap.publish(tap.names.requests, tap.names.requests, f"\xc1 {MARKER}".encode("latin-1"), type="optimizer.request.v1")
     tap.publish(tap.names.calls, "alpha.batch", MARKER.encode(), type="optimizer.call.v1")
     waiter = {"id": "r", "reply_to": tap.reply_to, "deadline_ms": 1, "agent": "agent-1", "tenant": "default"}
@@ -178,7 +181,7 @@ def test_sources(seen):
     """Each event names the process that saw it."""
     kinds = {message.fields["source"].rsplit("/", 1)[0] for message in seen.events}
 
-    assert kinds == {"coordinator", "worker/alpha", "worker/beta", "worker/gamma"}
+    assert kinds == {"coordinator", "operator", "worker/alpha", "worker/beta", "worker/gamma"}
 
 
 def test_no_prompt(seen):

@@ -4,6 +4,7 @@ from tests.support.budgets import RPM, granted, key_of, refused, worker
 
 from optimizer_config.model import BreakerSettings
 from optimizer_state.budget import Ask, BreakerChange, Settled
+from optimizer_state.unblocking import Unblocked, unblock
 
 BREAKER = BreakerSettings(failures=3, within_s=10.0, open_s=20.0)
 RPH = {"concurrency": 50, "breaker": BREAKER}
@@ -202,3 +203,35 @@ async def test_what_the_backend_says_counts_once(store):
     await end_of(store, "blocked")
 
     assert await budget.block(0.2, "throttled", (await granted(budget, "b")).reservation) == 2.0
+
+
+async def test_an_operator_lifts_a_block(store):
+    """A block that is lifted lets one call go first and no other, until it was answered; how long it had is told."""
+    one, other = await worker(store, **RPH), await worker(store, name="w2", **RPH)
+    await one.block(60.0, "quota_day")
+    assert (await refused(other, "a")).limit == "blocked"
+
+    lifted = await unblock(store, "b")
+
+    assert 59_000 < lifted.blocked_ms <= 60_000
+    assert lifted.breaker_ms == 0
+    first = await granted(other, "first")
+    assert first.probe == "block"
+    assert (await refused(one, "b")).limit == "blocked"
+    await other.settle(first, WELL)
+    await granted(one, "c")
+
+
+async def test_an_operator_half_opens_a_breaker(store):
+    """A breaker that is lifted lets one call try, which decides; a closed one stays closed."""
+    budget = await worker(store, **RPH)
+    assert await unblock(store, "b") == Unblocked(0, 0)
+    await opened(store, budget)
+
+    lifted = await unblock(store, "b")
+
+    assert 19_000 < lifted.breaker_ms <= 20_000
+    probe = await granted(budget, "probe")
+    assert probe.probe == "breaker"
+    assert (await refused(budget, "a")).limit == "breaker"
+    assert await budget.settle(probe, ILL) == BreakerChange("open", 1, 20_000)

@@ -1,4 +1,7 @@
-"""Pausing, draining and resuming backends and setting their counts, each with a sentence that says what holds now."""
+"""Pausing, draining, resuming and unblocking backends and setting their counts.
+
+Each says in a sentence what holds now, and tells it as an event.
+"""
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -6,10 +9,13 @@ from typing import Literal
 
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend, Config
+from optimizer_ops.budgets.told import Act, tell
 from optimizer_ops.budgets.wanted import configured_count, counts_of, name_of, shown
+from optimizer_ops.words import duration
 from optimizer_service.lifetime import EXIT_CONFIG, EXIT_UNAVAILABLE, run
 from optimizer_state.settings import Settings
 from optimizer_state.store import RedisAway, Store
+from optimizer_state.unblocking import unblock
 
 Verb = Literal["pause", "drain", "resume"]
 _NOW = {
@@ -20,39 +26,67 @@ _NOW = {
 }
 
 
+_MODES: dict[Verb, Act] = {"pause": "paused", "drain": "draining", "resume": "resumed"}
+
+
+class _Unchanged(Exception):
+    """There was nothing to change; the message says what holds."""
+
+
 def mode(config: Config, name: str, verb: Verb) -> int:
     """Pause, drain or resume a backend; returns the exit code."""
 
-    async def work(settings: Settings, backend: Backend) -> str:
-        await getattr(settings, verb)(backend.name)
+    async def work(store: Store, backend: Backend) -> str:
+        await getattr(Settings(store), verb)(backend.name)
         return _NOW[verb].format(backend.name)
 
-    return _change(config, name, work)
+    return _change(config, name, _MODES[verb], work)
+
+
+def unblock_backend(config: Config, name: str) -> int:
+    """Let a backend be tried now that is blocked or whose breaker is open; returns the exit code."""
+
+    async def work(store: Store, backend: Backend) -> str:
+        lifted = await unblock(store, backend.name)
+        was = [
+            f"{word} for {duration(ms / 1000)} more"
+            for word, ms in (("blocked", lifted.blocked_ms), ("with an open breaker", lifted.breaker_ms))
+            if ms
+        ]
+        if not was:
+            raise _Unchanged(f"{backend.name} was neither blocked nor was its breaker open: nothing is changed.")
+        return (
+            f"{backend.name}, which was {' and '.join(was)}, is tried with the next call; the others follow when that "
+            "was answered. Workers that rest notice it within 15 s."
+        )
+
+    return _change(config, name, "unblocked", work)
 
 
 def set_counts(config: Config, name: str, words: Sequence[str]) -> int:
     """Set the counts in `rpm=20 tpm=500`; returns the exit code."""
 
-    async def work(settings: Settings, backend: Backend) -> str:
+    async def work(store: Store, backend: Backend) -> str:
         counts = counts_of(backend, words)
-        await settings.set_limits(backend.name, counts)
+        await Settings(store).set_limits(backend.name, counts)
         return f"{backend.name}: {', '.join(_held(backend, limit, count) for limit, count in counts.items())}."
 
-    return _change(config, name, work)
+    return _change(config, name, "limits_set", work)
 
 
 def reset_counts(config: Config, name: str, limits: Sequence[str]) -> int:
     """Take back what was set, for these limits or for all; returns the exit code."""
 
-    async def work(settings: Settings, backend: Backend) -> str:
+    async def work(store: Store, backend: Backend) -> str:
+        settings = Settings(store)
         held = (await settings.of([backend.name]))[backend.name].limits
         wanted = [limit if limit in held else name_of(backend, limit) for limit in limits] or list(held)
         if not wanted:
-            return f"{backend.name}: nothing was set; the configured counts hold."
+            raise _Unchanged(f"{backend.name}: nothing was set; the configured counts hold.")
         await settings.unset_limits(backend.name, wanted)
         return f"{backend.name}: {', '.join(_configured(backend, limit) for limit in wanted)}."
 
-    return _change(config, name, work)
+    return _change(config, name, "limits_reset", work)
 
 
 def _held(backend: Backend, limit: str, count: int) -> str:
@@ -67,11 +101,17 @@ def _configured(backend: Backend, limit: str) -> str:
         return f"{limit} is no longer set"  # it was set when the configuration still had it
 
 
-def _change(config: Config, name: str, work: Callable[[Settings, Backend], Awaitable[str]]) -> int:
+def _change(config: Config, name: str, act: Act, work: Callable[[Store, Backend], Awaitable[str]]) -> int:
     async def change() -> int:
         store = Store(config.redis_url, config.prefix)
         try:
-            print(await work(Settings(store), config.backend(name)))
+            backend = config.backend(name)
+            sentence = await work(store, backend)
+            print(sentence, flush=True)
+            untold = await tell(config, store, backend.name, act, sentence)
+        except _Unchanged as nothing:
+            print(nothing)
+            return 0
         except ConfigError as error:
             print(f"optimizer: {error}", file=sys.stderr)
             return EXIT_CONFIG
@@ -80,6 +120,8 @@ def _change(config: Config, name: str, work: Callable[[Settings, Backend], Await
             return EXIT_UNAVAILABLE
         finally:
             await store.close()
+        if untold:
+            print(f"optimizer: warning: {untold}", file=sys.stderr)
         return 0
 
     return run(change())

@@ -1,9 +1,10 @@
-"""The commands of operators: `optimizer budgets`, `pause`, `resume`, `drain`, `budget set`, `budget reset`."""
+"""The commands of operators: `budgets`, `pause`, `resume`, `drain`, `unblock`, `budget set`, `budget reset`."""
 
 from typing import Annotated
 
 import typer
 
+from optimizer_ops.completion import backend_names
 from optimizer_ops.configuration import ConfigOption, configuration
 
 app = typer.Typer()
@@ -13,12 +14,16 @@ budget = typer.Typer(
 )
 app.add_typer(budget, name="budget", rich_help_panel="Steering it")
 
-BackendArgument = Annotated[str, typer.Argument(help="The backend, for example groq.", metavar="BACKEND")]
+BackendArgument = Annotated[
+    str, typer.Argument(help="The backend, for example groq.", metavar="BACKEND", autocompletion=backend_names)
+]
 
 
 @app.command(rich_help_panel="Watching it")
 def budgets(
-    backends: Annotated[list[str] | None, typer.Argument(help="Only these backends.", metavar="BACKEND")] = None,
+    backends: Annotated[
+        list[str] | None, typer.Argument(help="Only these backends.", metavar="BACKEND", autocompletion=backend_names)
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every second, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     config: ConfigOption = None,
@@ -53,6 +58,14 @@ def resume(backend: BackendArgument, config: ConfigOption = None) -> None:
     from optimizer_ops.budgets import change
 
     raise typer.Exit(change.mode(configuration(config), backend, "resume"))
+
+
+@app.command(rich_help_panel="Steering it")
+def unblock(backend: BackendArgument, config: ConfigOption = None) -> None:
+    """Try a backend now that is blocked or whose breaker is open: one call goes first, the others follow its answer."""
+    from optimizer_ops.budgets import change
+
+    raise typer.Exit(change.unblock_backend(configuration(config), backend))
 
 
 @budget.command("set")
