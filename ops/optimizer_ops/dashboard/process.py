@@ -15,9 +15,10 @@ from optimizer_ops.dashboard.hub import EventHub
 from optimizer_ops.dashboard.routes import routes
 from optimizer_ops.dashboard.sources import Sources
 from optimizer_ops.live.live import Live
-from optimizer_service.health import AdminRefused, PortTaken, Unprotected, is_loopback
+from optimizer_service.health import AdminRefused, PortTaken, Readiness, Unprotected, is_loopback
 from optimizer_service.lifetime import EXIT_CONFIG, stop_on_signals
 from optimizer_service.logs import logger
+from optimizer_service.systemd import keep_informed
 
 # What a viewer has begun may end within this time when the process is asked to stop.
 _GRACE_S = 3
@@ -51,11 +52,14 @@ async def serve(config: Config, *, host: str = "127.0.0.1", port: int = 8502, to
     log.info("ready", url=f"http://{shown}:{bound_port}", actions="with the token" if token else "none: read-only")
     listening = asyncio.ensure_future(hub.run())
     stopping = asyncio.ensure_future(_stopper(stop, server))
+    # It shows whatever there is to see, and says what is away: nothing is missing for that.
+    informing = asyncio.ensure_future(keep_informed(Readiness, stop))
     try:
         await server.serve([listener])
     finally:
         stop.set()
-        await asyncio.gather(listening, stopping, return_exceptions=True)
+        informing.cancel()
+        await asyncio.gather(listening, stopping, informing, return_exceptions=True)
         await sources.close()
         await live.close()
     log.info("stopped")

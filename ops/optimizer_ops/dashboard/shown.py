@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 NOTHING = "–"
+_SIZES = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 _UNITS = (("k", 1e3), ("M", 1e6), ("G", 1e9))
 
 
@@ -125,11 +126,12 @@ def cut(text: str | None, longest: int = 60) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def size(count_: int) -> str:
-    """A size in bytes: `812 B`, `14.2 kB`, `3.1 MB`."""
-    if count_ < 1_000:
-        return f"{count_} B"
-    return f"{count_ / 1_000:.1f} kB" if count_ < 1_000_000 else f"{count_ / 1_000_000:.1f} MB"
+def size(bytes_: int) -> str:
+    """A size: `812 B`, `14.2 kB`, `3.1 MB`, `2.0 GB`."""
+    if bytes_ < 1_000:
+        return f"{bytes_} B"
+    unit, one = next(((unit, one) for unit, one in _SIZES if bytes_ < one * 999.95), _SIZES[-1])
+    return f"{bytes_ / one:.1f} {unit}"
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

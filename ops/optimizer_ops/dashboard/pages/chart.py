@@ -1,5 +1,6 @@
 """A timeline as the chart on a page takes it: JSON in an attribute. Pure."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -36,12 +37,15 @@ LATENCY: tuple[Series, ...] = (
 def chart(
     points: Sequence[Point], series: Sequence[Series], unit: Unit, step_s: float, *, stacked: bool = False
 ) -> str:
-    """The points as JSON for `data-chart`; stacked series stand on each other, the first at the bottom."""
+    """The points as JSON for `data-chart`; stacked series stand on each other, the first at the bottom.
+
+    `at` is shifted by the server's time zone, so that the chart says the same times as the page.
+    """
     drawn: dict[str, Any] = {
         "unit": unit,
         "step": step_s,
         "stacked": stacked,
-        "at": [point.at for point in points],
+        "at": [point.at + (time.localtime(point.at).tm_gmtoff or 0) for point in points],
         "series": [
             {"name": name, "colour": colour, "values": [value(point.totals) for point in points]}
             for name, colour, value in series

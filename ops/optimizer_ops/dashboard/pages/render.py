@@ -25,6 +25,7 @@ NAVIGATION = (
     ("/backends", "Backends"),
     ("/requests", "Requests"),
     ("/costs", "Costs"),
+    ("/cache", "Cache"),
     ("/health-and-alerts", "Health"),
     ("/events", "Events"),
     ("/dead-letters", "Dead letters"),
@@ -102,3 +103,8 @@ async def missing(request: Request, words: str, href: str, there: str) -> Respon
 def alone(template: str, **context: Any) -> str:
     """A page without anything of the fleet on it."""
     return _templates.get_template(template).render(context)
+
+
+def not_done(why: str, status: int, back: str) -> Response:
+    """Answer that something was not changed, and why."""
+    return HTMLResponse(alone("not_done.html", why=why, back=back), status)

@@ -4,6 +4,7 @@ from starlette.routing import Route
 
 from optimizer_ops.dashboard.pages.agents import agent, agents
 from optimizer_ops.dashboard.pages.backends import backend, backends
+from optimizer_ops.dashboard.pages.cache import cache, flush_cache
 from optimizer_ops.dashboard.pages.costs import costs
 from optimizer_ops.dashboard.pages.dead import dead_letters
 from optimizer_ops.dashboard.pages.events import events
@@ -24,6 +25,8 @@ routes = [
     Route("/requests", requests),
     Route("/requests/of", trace),
     Route("/costs", costs),
+    Route("/cache", cache),
+    Route("/cache/flush", flush_cache, methods=["POST"]),
     Route("/health-and-alerts", health),
     Route("/events", events),
     Route("/dead-letters", dead_letters),

@@ -1,17 +1,22 @@
-"""What can be changed from the pages, with the token: backends paused, drained, resumed."""
+"""What can be changed of a backend from its page, with the token: paused, drained, resumed, unblocked."""
+
+from typing import Literal
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from optimizer_config.errors import ConfigError
+from optimizer_ops.budgets.told import Act, tell
 from optimizer_ops.dashboard.pages.forms import BadForm, form_of
-from optimizer_ops.dashboard.pages.render import alone, sources_of
+from optimizer_ops.dashboard.pages.render import not_done, sources_of
 from optimizer_ops.dashboard.shown import with_
 from optimizer_service.logs import logger
 from optimizer_state.settings import Settings
-from optimizer_state.store import RedisAway
+from optimizer_state.store import RedisAway, Store
+from optimizer_state.unblocking import unblock
 
-VERBS = ("pause", "drain", "resume")
+Verb = Literal["pause", "drain", "resume", "unblock"]
+_ACTS: dict[str, Act] = {"pause": "paused", "drain": "draining", "resume": "resumed", "unblock": "unblocked"}
 
 
 async def steer_backend(request: Request) -> Response:
@@ -19,19 +24,25 @@ async def steer_backend(request: Request) -> Response:
     sources = sources_of(request)
     try:
         form = await form_of(request)
-        backend = sources.config.backend(form.get("backend", ""))
-        verb = form.get("verb", "")
-        if verb not in VERBS:
-            raise BadForm(f"A backend can be told to {', '.join(VERBS)}.")
-        await getattr(Settings(sources.store), verb)(backend.name)
+        backend, verb = sources.config.backend(form.get("backend", "")), form.get("verb", "")
+        if verb not in _ACTS:
+            raise BadForm(f"A backend can be told to {', '.join(_ACTS)}.")
+        await _do(sources.store, backend.name, verb)
     except (BadForm, ConfigError) as error:
-        return _not_done(str(error), 400)
+        return not_done(str(error), 400, "/backends")
     except RedisAway as error:
-        return _not_done(f"Nothing was changed. {error}", 503)
-    logger("dashboard").info("steered", backend=backend.name, verb=verb)
+        return not_done(f"Nothing was changed. {error}", 503, "/backends")
+    act = _ACTS[verb]
+    untold = await tell(
+        sources.config, sources.store, backend.name, act, f"{backend.name} {act}, through the dashboard."
+    )
+    logger("dashboard").info("steered", backend=backend.name, act=act, untold=untold)
     sources.cached.forget()
     return RedirectResponse(f"/backends/of?{with_({}, name=backend.name, said=verb)}", 303)
 
 
-def _not_done(why: str, status: int) -> Response:
-    return HTMLResponse(alone("not_done.html", why=why), status)
+async def _do(store: Store, backend: str, verb: str) -> None:
+    if verb == "unblock":
+        await unblock(store, backend)
+    else:
+        await getattr(Settings(store), verb)(backend)

@@ -7,15 +7,14 @@
 
   const shown = {
     count: (value) => digits.format(value),
-    money: (value) => value === 0 ? "$0" : value < 0.01 ? `$${value.toPrecision(2)}` : value < 100 ? `$${value.toFixed(2)}` : `$${digits.format(value)}`,
+    money: (value) => (value === 0 ? "$0" : value < 1 ? `$${Number(value.toPrecision(3))}` : value < 100 ? `$${value.toFixed(2)}` : `$${digits.format(value)}`),
     ms: (value) => value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`,
   };
   const pad = (number) => String(number).padStart(2, "0");
-  const moment = (at, step) => {
-    const date = new Date(at * 1000);
-    const day = `${pad(date.getDate())} ${date.toLocaleString("en", { month: "short" })}`;
-    return step >= 86400 ? day : `${day} ${pad(date.getHours())}:${pad(date.getMinutes())}`;
-  };
+  const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+  // Times are the server's, as everywhere on the page: they come shifted, and are read as if they were UTC.
+  const day = (at) => { const date = new Date(at * 1000); return `${pad(date.getUTCDate())} ${months[date.getUTCMonth()]}`; };
+  const clock = (at) => { const date = new Date(at * 1000); return `${pad(date.getUTCHours())}:${pad(date.getUTCMinutes())}`; };
 
   function stack(series) {
     const sums = [];
@@ -36,23 +35,25 @@
   function options(element, chart) {
     const bars = chart.unit === "count";
     const ordered = chart.stacked ? [...chart.series].reverse() : chart.series;
+    const last = bars ? chart.step : 0;
     const axis = { stroke: style("--muted"), font: "11px system-ui, sans-serif", ticks: { show: false } };
     return {
       width: element.clientWidth,
-      height: element.clientHeight - (element.clientWidth < 420 ? 44 : 26),
+      height: element.clientHeight - (element.clientWidth < 420 && chart.series.length > 2 ? 46 : 26),
+      tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
       cursor: { drag: { setScale: false }, points: { size: 6 } },
       legend: { live: true },
-      scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+      scales: { x: { range: (_, low, high) => [low, high + last] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
       axes: [
-        { ...axis, grid: { show: false }, space: 62, values: (_, ticks, __, ___, gap) => ticks.map((at) => (gap >= 43200 ? moment(at, 86400) : moment(at, 0).slice(-5))) },
+        { ...axis, size: 24, gap: 4, grid: { show: false }, space: 62, values: (_, ticks, __, ___, gap) => ticks.map((at) => (gap >= 43200 ? day(at) : clock(at))) },
         { ...axis, size: 52, grid: { stroke: style("--line"), width: 1 }, space: 34, values: (_, ticks) => ticks.map(shown[chart.unit]) },
       ],
       series: [
-        { label: "at", value: (_, at) => at == null ? "" : moment(at, chart.step) },
+        { label: "", value: (_, at) => (at == null ? "" : `${day(at)} ${clock(at)}`) },
         ...ordered.map((one) => ({
           label: one.name,
           stroke: style(`--${one.colour}`),
-          fill: bars ? style(`--${one.colour}`) : style(`--${one.colour}-soft`),
+          fill: bars ? style(`--${one.colour}`) : chart.unit === "money" ? style(`--${one.colour}-soft`) : undefined,
           width: bars ? 0 : 1.75,
           points: { show: chart.at.length < 3 },
           paths: bars ? uPlot.paths.bars({ size: [0.82, 40], align: 1 }) : undefined,
