@@ -92,14 +92,16 @@ def up(
     config: ConfigOption = None,
     coordinators: Annotated[int, typer.Option(help="How many coordinators.", min=1)] = 2,
     workers: Annotated[int, typer.Option(help="How many workers for each backend.", min=1)] = 1,
-    watched: Annotated[
-        bool, typer.Option("--watched/--bare", help="With the recorder of the history and the dashboard, or without.")
-    ] = True,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="Without the recorder of the history and the dashboard.")
+    ] = False,
+    dashboard_port: Annotated[int, typer.Option(help="Of the dashboard; 0 for any free.", min=0, max=65535)] = 8502,
 ) -> None:
     """Run coordinators, the workers of every configured backend, recorder and dashboard here, until Ctrl-C."""
     from optimizer_ops.up import up as run_up
 
-    raise typer.Exit(run_up(configuration(config), config, coordinators=coordinators, workers=workers, watched=watched))
+    shown = None if bare else dashboard_port
+    raise typer.Exit(run_up(configuration(config), config, coordinators=coordinators, workers=workers, dashboard=shown))
 
 
 @app.command(

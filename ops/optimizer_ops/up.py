@@ -11,8 +11,8 @@ from optimizer_ops.processes import ProcessSet
 from optimizer_service.lifetime import EXIT_CONFIG, run, stop_on_signals
 
 
-def up(config: Config, path: str | None, *, coordinators: int, workers: int, watched: bool) -> int:
-    """Run until Ctrl-C; returns the exit code. `watched`: with the recorder of the history, and the dashboard."""
+def up(config: Config, path: str | None, *, coordinators: int, workers: int, dashboard: int | None) -> int:
+    """Run until Ctrl-C; returns the exit code. With the port of a dashboard also that, and the recorder."""
     backends = list(_servable(config))
     if not backends:
         print(
@@ -21,7 +21,9 @@ def up(config: Config, path: str | None, *, coordinators: int, workers: int, wat
             file=sys.stderr,
         )
         return EXIT_CONFIG
-    return run(_up(path, coordinators, [backend.name for backend in backends for _ in range(workers)], watched=watched))
+    return run(
+        _up(path, coordinators, [backend.name for backend in backends for _ in range(workers)], dashboard=dashboard)
+    )
 
 
 def _servable(config: Config) -> Iterator[Backend]:
@@ -41,7 +43,7 @@ def _servable(config: Config) -> Iterator[Backend]:
             print(f"optimizer: {backend.name} is left out: {backend.api_key_env} is not set", file=sys.stderr)
 
 
-async def _up(path: str | None, coordinators: int, workers: list[str], *, watched: bool) -> int:
+async def _up(path: str | None, coordinators: int, workers: list[str], *, dashboard: int | None) -> int:
     stop = stop_on_signals()
     text = {"OPTIMIZER_LOG_FORMAT": "text"} if sys.stdout.isatty() else {}
     processes = ProcessSet(text | ({"OPTIMIZER_CONFIG": path} if path else {}))
@@ -49,10 +51,11 @@ async def _up(path: str | None, coordinators: int, workers: list[str], *, watche
         processes.start(f"coordinator/{number}", "optimizer_ops", "coordinator")
     for number, backend in enumerate(workers, 1):
         processes.start(f"worker/{backend}/{number}", "optimizer_ops", "worker", backend)
-    for name in ("recorder", "dashboard") if watched else ():
-        processes.start(name, "optimizer_ops", name)
+    if dashboard is not None:
+        processes.start("recorder", "optimizer_ops", "recorder")
+        processes.start("dashboard", "optimizer_ops", "dashboard", "--port", str(dashboard))
     served = ", ".join(dict.fromkeys(workers))
-    beside = ", recorder, dashboard" if watched else ""
+    beside = "" if dashboard is None else ", recorder, dashboard"
     print(f"Starting {coordinators} × coordinator, {len(workers)} × worker ({served}){beside}; Ctrl-C stops them.")
     await stop.wait()
     await processes.stop()

@@ -102,7 +102,7 @@ def test_target_runs_the_fleet(stack: Stack, manager: Manager):
     """The target starts everything, and ends it; a frozen coordinator is ended and started anew."""
     manager.run("daemon-reload")
     manager.run("start", "--no-block", "optimizer.target")
-    for unit in (COORDINATOR, WORKER, SECOND):
+    for unit in (COORDINATOR, WORKER, SECOND, "optimizer-recorder.service"):
         wait_until(lambda unit=unit: manager.show(unit, "ActiveState") == "active", unit, 40)
     assert manager.show(COORDINATOR, "StatusText") == "working"
     assert answered(stack, "hello") == "backend"

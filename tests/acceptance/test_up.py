@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import urllib.request
 
 import psutil
 from tests.support.stack import Stack, wait_until
@@ -26,6 +27,26 @@ def test_up_serves_restarts_and_stops(stack: Stack):
     assert first["source"] == second["source"] == "backend"
     assert code == 0
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_up_keeps_a_history_and_shows_it(stack: Stack):
+    """With recorder and dashboard, what was asked is in the history and on a page a moment later."""
+    stack.simulate("alpha")
+    stack.configure()
+    up = stack.launch("up", "optimizer_ops", "up", "--coordinators", "1", "--dashboard-port", "0")
+    wait_until(lambda: up.text().count('"event": "ready"') >= 4, "coordinator, worker, recorder and dashboard", 40)
+    ask(stack, "hello")
+    ready = next(line for line in up.text().splitlines() if '"component": "dashboard"' in line and "ready" in line)
+    url = json.loads(ready[ready.index("{") :])["url"]
+
+    def asked() -> int:
+        with urllib.request.urlopen(f"{url}/api/agents", timeout=10) as response:
+            return sum(
+                agent["totals"]["requests"] for agent in json.load(response)["agents"] if agent["agent"] == "cli"
+            )
+
+    wait_until(lambda: asked() == 1, "the request in the history", 20)
+    assert up.stop() == 0
 
 
 def ask(stack: Stack, prompt: str) -> dict:
