@@ -37,6 +37,7 @@ default_pass = $password"
 fi
 keep admin_token "$(random)"
 keep postgres_password "$(random)"
+keep grafana_password "$(random)"
 rm -f "$secrets/history_url"
 if has "$*" postgres; then
     keep history_url "postgresql://optimizer:$(cat "$secrets/postgres_password")@postgres:5432/optimizer"
@@ -60,9 +61,11 @@ done
 
 toml=./optimizer.toml
 ! has "$*" simulate || toml=./simulate.toml
+socket=/var/run/docker.sock
 cat >"$here/.env" <<END
 # Written by setup.sh; compose reads it by itself.
 COMPOSE_PROFILES=$(printf '%s' "$*" | tr -s ' ' ,)
 OPTIMIZER_TOML=$toml
+OPTIMIZER_DOCKER_GROUP=$(stat -c %g "$socket" 2>/dev/null || echo 999)
 END
 say "Ready. Start everything with: docker compose --file $here/compose.yaml up --detach --wait"

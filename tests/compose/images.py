@@ -66,7 +66,8 @@ _STAND_INS = {
         """
         COPY run-all /usr/local/bin/docker-entrypoint.sh
         ENV RABBITMQ_LOGS=- HOME=/var/lib/rabbitmq PATH=/usr/lib/rabbitmq/bin:/usr/local/bin:/usr/bin:/bin
-        RUN mkdir -p /etc/rabbitmq/conf.d && echo 'log.console = true' > /etc/rabbitmq/conf.d/10-defaults.conf \\
+        RUN mkdir -p /etc/rabbitmq/conf.d \\
+            && printf 'loopback_users.guest = false\\nlog.console = true\\n' > /etc/rabbitmq/conf.d/10-defaults.conf \\
             && echo '[rabbitmq_prometheus].' > /etc/rabbitmq/enabled_plugins
         VOLUME /var/lib/rabbitmq
         EXPOSE 5672
