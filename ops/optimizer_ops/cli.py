@@ -23,6 +23,7 @@ from optimizer_ops.recorder.command import app as recorder
 from optimizer_ops.reports.command import app as reports
 from optimizer_ops.status.command import app as status
 from optimizer_ops.systemd.command import app as install
+from optimizer_ops.top.command import app as top
 
 app = typer.Typer(
     name="optimizer",
@@ -204,6 +205,7 @@ def topology(
 
 app.add_typer(recorder)
 app.add_typer(status)
+app.add_typer(top)
 app.add_typer(reports)
 app.add_typer(budgets)
 app.add_typer(dashboard)

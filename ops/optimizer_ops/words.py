@@ -16,7 +16,7 @@ def duration(seconds: float) -> str:
 
 def count_of(number: int, thing: str) -> str:
     """`no worker`, `1 worker`, `2 workers`."""
-    return f"{number or 'no'} {thing}{'' if number == 1 else 's' if number else ''}"
+    return f"{f'{number:,}' if number else 'no'} {thing}{'' if number == 1 else 's' if number else ''}"
 
 
 def size(count: float) -> str:

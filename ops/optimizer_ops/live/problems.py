@@ -6,6 +6,7 @@ from optimizer_ops.history.views import AlertRow, Recording
 from optimizer_ops.live.clock import at_clock, until
 from optimizer_ops.live.status import SEVERITIES, BackendStatus, LiveStatus, Problem, Severity
 from optimizer_ops.words import count_of, duration
+from optimizer_wire.events import BACKEND_DOWN
 from optimizer_wire.topology import CALLS_MAX, RECORDER_MAX, REQUESTS_MAX
 
 # A backend that is blocked for less merely said "slow down".
@@ -23,7 +24,10 @@ _BLOCKED_DO = {
 def problems_of(
     status: LiveStatus, recording: Recording | None = None, alerts: Sequence[AlertRow] = ()
 ) -> list[Problem]:
-    """Everything that is wrong or worth knowing, the worst first; with what the history tells, if there is one."""
+    """Everything that is wrong or worth knowing, the worst first; with what the history tells, if there is one.
+
+    Of the alerts that last, that of routes that are out is left away: it is seen here as it is now.
+    """
     found = [
         *_services(status),
         *_processes(status),
@@ -31,7 +35,7 @@ def problems_of(
         *_routes(status),
         *_backends(status),
         *(_recorder(recording, status) if recording is not None else ()),
-        *(_alert(alert) for alert in alerts if alert.until is None),
+        *(_alert(alert) for alert in alerts if alert.until is None and alert.name != BACKEND_DOWN),
     ]
     return sorted(found, key=lambda problem: SEVERITIES.index(problem.severity))
 
@@ -228,7 +232,7 @@ def _of_backend(backend: BackendStatus, now: float) -> Iterator[Problem]:
 
 def _blocked(backend: BackendStatus, blocked_until: float, now: float) -> Iterator[Problem]:
     parked = blocked_until - now >= PARKED_S or backend.blocked_reason in _BLOCKED_DO
-    reason = f" ({backend.blocked_reason})" if backend.blocked_reason else ""
+    reason = f": {backend.blocked_reason}" if backend.blocked_reason else ""
     yield Problem(
         severity="warning" if parked else "info",
         subject=backend.name,

@@ -88,17 +88,16 @@ def _past(past: Past) -> RenderableType:
         grid.add_row(Text("history", style=DIM), Text(past.missing))
         return grid
     grid.add_row(
-        Text("today", style=DIM),
+        Text("requests", style=DIM),
         Text(
-            f"{count_of(today.requests, 'request')}, {share(today.hit_rate)} without a call of their own, "
+            f"{today.requests:,} today, {share(today.hit_rate)} without a call of their own, "
             f"{share(today.error_rate)} errors, p95 {milliseconds(today.p95_ms)}"
         ),
     )
-    for word, totals in (("saved", today), ("", week)):
-        span = "today" if totals is today else "7 days"
-        saved = f"{dollars(totals.saved_usd)} and {count_of(totals.saved_calls, 'call')} {span}"
-        spent = f"   spent {dollars(totals.cost_usd)} on {count_of(totals.calls, 'call')}"
-        grid.add_row(Text(word, style=DIM), Text.assemble((saved, "green"), spent))
+    for word, span, totals in (("saved", "today ", today), ("", "7 days", week)):
+        saved = f"{dollars(totals.saved_usd)} and {count_of(totals.saved_calls, 'call')}"
+        spent = f"; spent {dollars(totals.cost_usd)} on {count_of(totals.calls, 'call')}"
+        grid.add_row(Text(word, style=DIM), Text.assemble(f"{span} ", (saved, "green"), spent))
     return grid
 
 
@@ -175,3 +174,10 @@ def problems_table(problems: Sequence[Problem]) -> RenderableType:
         grid.add_row(Text(_MARKS[problem.severity], style=colour), Text(problem.message, style=colour))
         grid.add_row("", Text(f"→ {problem.what_to_do}"))
     return grid
+
+
+def problem_line(problem: Problem, inner: int) -> Text:
+    """A problem on one line, without what to do."""
+    line = Text(f"{_MARKS[problem.severity]} {problem.message}", style=_COLOURS[problem.severity], no_wrap=True)
+    line.truncate(inner, overflow="ellipsis")
+    return line

@@ -1,0 +1,1 @@
+"""`optimizer top`: the fleet as it works, drawn anew every second."""
