@@ -18,6 +18,9 @@ DEFAULT_AGENT = "cli"
 EXIT_FAILED = 1
 EXIT_UNAVAILABLE = 69
 EXIT_NOT_YET = 75
+EXIT_NOT_PERMITTED = 77
+# How RabbitMQ begins what it says to a user who lacks a right; the client tells it as it was said.
+_ACCESS_REFUSED = "ACCESS_REFUSED"
 
 
 def ask(
@@ -32,7 +35,7 @@ def ask(
     as_json: bool,
     submit: bool = False,
 ) -> int:
-    """Ask, print, and return the exit code: 0 answered, 1 a typed error, 69 not reachable.
+    """Ask, print, and return the exit code: 0 answered, 1 a typed error, 69 not reachable, 77 not permitted.
 
     With `submit` it prints the id under which the answer is to be fetched, and waits for nothing else.
     """
@@ -69,6 +72,8 @@ def _run(config: Config, agent: str, work: Callable[[AsyncOptimizer], Awaitable[
         print(f"optimizer: {error.code}: {error.message}", file=sys.stderr)
         if isinstance(error, NotReady):
             return EXIT_NOT_YET
+        if _ACCESS_REFUSED in error.message:
+            return EXIT_NOT_PERMITTED
         return EXIT_UNAVAILABLE if isinstance(error, OptimizerUnavailable) else EXIT_FAILED
 
 

@@ -8,10 +8,12 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from optimizer_config.errors import ConfigError
 from optimizer_ops.budgets.command import app as budgets
 from optimizer_ops.cache.command import app as cache
+from optimizer_ops.completion import backend_names
 from optimizer_ops.config.command import app as config_commands
 from optimizer_ops.configuration import ConfigOption, configuration, refuse, token
 from optimizer_ops.dashboard.command import app as dashboard
@@ -25,7 +27,24 @@ from optimizer_ops.status.command import app as status
 from optimizer_ops.systemd.command import app as install
 from optimizer_ops.top.command import app as top
 
+# What is looked for first comes first: panels in the order of their first command, commands as here, others behind.
+_ORDER = (
+    *("coordinator", "worker", "recorder", "dashboard", "up", "simulate", "install"),
+    *("ask", "fetch"),
+    *("status", "top", "backends", "budgets", "agents", "costs", "calls", "trace", "events"),
+    *("doctor", "config", "topology"),
+    *("pause", "drain", "resume", "unblock", "budget", "cache", "dead", "permissions", "forget"),
+)
+
+
+class _Ordered(TyperGroup):
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
 app = typer.Typer(
+    cls=_Ordered,
     name="optimizer",
     help="One place through which a fleet's calls to language models go.",
     no_args_is_help=True,
@@ -68,7 +87,14 @@ def coordinator(config: ConfigOption = None, admin_host: AdminHost = "127.0.0.1"
 
 @app.command(rich_help_panel="Processes")
 def worker(
-    backend: Annotated[str, typer.Argument(help="The backend to serve, for example groq; groq:2 is the same.")],
+    backend: Annotated[
+        str,
+        typer.Argument(
+            help="The backend to serve, for example groq; groq:2 is the same.",
+            metavar="BACKEND",
+            autocompletion=backend_names,
+        ),
+    ],
     config: ConfigOption = None,
     admin_host: AdminHost = "127.0.0.1",
     admin_port: AdminPort = 0,
@@ -119,7 +145,7 @@ def simulate(context: typer.Context) -> None:
 
 @app.command(rich_help_panel="Using it")
 def ask(
-    prompt: Annotated[str, typer.Argument(help="What to ask; - reads standard input.")],
+    prompt: Annotated[str, typer.Argument(help="What to ask; - reads standard input.", metavar="PROMPT")],
     agent: Annotated[str, typer.Option(help="Who asks.")] = "cli",
     model: Annotated[str, typer.Option(help="An alias, a backend, backend/model, or auto.")] = "auto",
     task: Annotated[str | None, typer.Option(help="code, reasoning, creative, long or general.")] = None,
@@ -149,7 +175,7 @@ def ask(
 
 @app.command(rich_help_panel="Using it")
 def fetch(
-    request_id: Annotated[str, typer.Argument(help="What optimizer ask --submit has printed.")],
+    request_id: Annotated[str, typer.Argument(help="What optimizer ask --submit has printed.", metavar="ID")],
     agent: Annotated[str, typer.Option(help="Who asks: a name in which whoever submitted it may ask.")] = "cli",
     timeout: Annotated[float, typer.Option(help="For how many seconds to wait for the answer.", min=0)] = 60.0,
     status: Annotated[bool, typer.Option("--status", help="Only tell how it stands.")] = False,
@@ -176,7 +202,9 @@ def fetch(
 
 @app.command(rich_help_panel="Watching it")
 def events(
-    patterns: Annotated[list[str] | None, typer.Argument(help="Event types; a trailing .* includes all below.")] = None,
+    patterns: Annotated[
+        list[str] | None, typer.Argument(help="Event types; a trailing .* includes all below.", metavar="TYPE")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
     count: Annotated[int | None, typer.Option(help="Stop after so many.", min=1)] = None,
     config: ConfigOption = None,
@@ -192,7 +220,11 @@ def events(
 @app.command(rich_help_panel="Watching it")
 def topology(
     config: ConfigOption = None,
-    backend: Annotated[list[str] | None, typer.Option(help="Also the queues of this backend.")] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="Also the queues of this backend.", metavar="BACKEND", autocompletion=backend_names),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Tell in words which queues and exchanges on RabbitMQ differ from what they must be; declare what is missing."""
     from optimizer_ops.topology_check import check
@@ -200,7 +232,7 @@ def topology(
 
     settings = configuration(config)
     names = sorted({*settings.served, *(backend or [])})
-    raise typer.Exit(run(check(settings.amqp_url, settings.prefix, names)))
+    raise typer.Exit(run(check(settings.amqp_url, settings.prefix, names, as_json=as_json)))
 
 
 app.add_typer(recorder)

@@ -1,5 +1,6 @@
 """`optimizer topology`: how an existing broker differs from what the optimizer needs, in words."""
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, Topology, backend_topology, shared_topology
 
 
-async def check(url: str, prefix: str, backends: Sequence[str]) -> int:
+async def check(url: str, prefix: str, backends: Sequence[str], *, as_json: bool = False) -> int:
     """Print what differs, and declare what is missing; returns 0 if all is as it must be, 78 if something differs."""
     names = Names(prefix)
     shared, calls = shared_topology(names), backend_topology(names, backends)
@@ -37,6 +38,9 @@ async def check(url: str, prefix: str, backends: Sequence[str]) -> int:
     except BrokerUnavailable as error:
         print(f"optimizer: {error}", file=sys.stderr)
         return EXIT_UNAVAILABLE
+    if as_json:
+        print(json.dumps({"ok": not differences, "entities": len(entities), "differences": differences}))
+        return EXIT_CONFIG if differences else 0
     for difference in differences:
         print(difference)
     if differences:

@@ -90,7 +90,7 @@ def _past(past: Past) -> RenderableType:
     grid.add_row(
         Text("requests", style=DIM),
         Text(
-            f"{today.requests:,} today, {share(today.hit_rate)} without a call of their own, "
+            f"{today.requests:,} today, {share(today.hit_rate)} without a call, "
             f"{share(today.error_rate)} errors, p95 {milliseconds(today.p95_ms)}"
         ),
     )
@@ -132,7 +132,7 @@ def backends_table(report: Report, inner: int) -> RenderableType:
             _tightest(backend, wide=wide),
             NOTHING if past.missing else f"{totals.calls_failed if totals else 0:,}",
             milliseconds(totals.p95_ms if totals else None),
-            _state(backend, live.at),
+            _state(backend, live.at, brief=not wide),
         )
     return table
 
@@ -155,8 +155,8 @@ def bar(part: float, width: int, colour: str) -> Text:
     return Text.assemble((filled, colour), ("┈" * (width - len(filled)), "grey27"))
 
 
-def _state(backend: BackendStatus, now: float) -> Text:
-    words = [Text(word, style=colour) for word, colour in states(backend, now)]
+def _state(backend: BackendStatus, now: float, *, brief: bool) -> Text:
+    words = [Text(word, style=colour) for word, colour in states(backend, now, brief=brief)]
     if backend.waiting:
         words.append(Text(f"{backend.waiting:,} wait", style=DIM))
     return Text(", ").join(words)

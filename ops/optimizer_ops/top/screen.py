@@ -122,7 +122,7 @@ def _backends(view: View, inner: int) -> Table:
             NOTHING if backend.in_flight is None else f"{backend.in_flight}/{backend.concurrency}",
             NOTHING if backend.waiting is None else f"{backend.waiting:,}",
             _tightest(backend, wide=inner >= _BAR_FROM),
-            _state(backend, view.now),
+            _state(backend, view.now, brief=inner < _BAR_FROM),
         )
     return table
 
@@ -138,8 +138,8 @@ def _tightest(backend: BackendStatus, *, wide: bool) -> Text:
     return words.append(f"{share(limit.share):>6}", style=colour if limit.share >= _TIGHT else "")
 
 
-def _state(backend: BackendStatus, now: float) -> Text:
-    return Text(", ").join(Text(word, style=colour) for word, colour in states(backend, now))
+def _state(backend: BackendStatus, now: float, *, brief: bool) -> Text:
+    return Text(", ").join(Text(word, style=colour) for word, colour in states(backend, now, brief=brief))
 
 
 def _agents(view: View, most: int, inner: int) -> Table:
