@@ -13,7 +13,7 @@ from optimizer_ops.dashboard.api.answers import CacheStatsAnswer, Sums, sums_of
 from optimizer_ops.dashboard.api.endpoint import Asked, Endpoint
 from optimizer_ops.dashboard.api.errors import invalid
 from optimizer_ops.dashboard.api.looking import totals
-from optimizer_ops.dashboard.api.spans import Name, Span, SpanQuery, span_of
+from optimizer_ops.dashboard.api.spans import END, Name, Span, SpanQuery, span_of
 from optimizer_ops.dead.ages import age_s
 from optimizer_ops.history.reader import HistoryUnavailable
 from optimizer_service.logs import logger
@@ -22,9 +22,11 @@ from optimizer_wire.ids import new_id
 from optimizer_wire.messages import Task
 
 _SOURCE = f"dashboard/{new_id()[-12:]}"
-_Fingerprint = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{4,32}$", description="Whole, or how it begins.")]
+_Fingerprint = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{4,32}}{END}", description="Whole, or how it begins.")]
 _Namespace = Annotated[str, msgspec.Meta(max_length=200, description="'' is the usual one.")]
-_Age = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,6}[smhd]$", description="Stored so long ago: 15m, 2h, 7d.")]
+_Age = Annotated[
+    str, msgspec.Meta(pattern=rf"^[0-9]{{1,6}}[smhd]{END}", description="Stored so long ago: 15m, 2h, 7d.")
+]
 
 
 class Meant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,7 +13,9 @@ from optimizer_state.baseline import Baseline
 from optimizer_state.store import RedisAway
 
 DEFAULT_S = 24 * 3600
-_MOMENT = r"^([0-9]{1,6}[smhd]|[0-9]{1,10})$"
+# Here `$` would also do before a line break at the end, in JavaScript not.
+END = r"$(?!\n)"
+_MOMENT = rf"^([0-9]{{1,6}}[smhd]|[0-9]{{1,10}}){END}"
 _AGE = re.compile(r"[0-9]{1,6}[smhd]")
 # Nice steps of a timeline of at most so many points.
 _STEPS_S = (10, 30, 60, 300, 900, 1_800, 3_600, 10_800, 43_200, 86_400, 604_800)
@@ -27,7 +29,7 @@ Moment = Annotated[
         examples=["24h"],
     ),
 ]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=rf"^[^\x00-\x1f\x7f]+{END}")]
 
 
 class SpanQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
