@@ -22,7 +22,7 @@ from optimizer_service.logs import Logger
 
 LONGEST_PAUSE_S = 10.0
 # Longer than a look may take.
-LEAST_LEASE_S = 20.0
+LEAST_LEASE_S = 8.0
 
 
 class Alerting:

@@ -120,4 +120,5 @@ def _alert(row: sa.RowMapping) -> AlertRow:
 
 
 def _notice(row: sa.RowMapping) -> Notice:
-    return msgspec.convert(dict(row), Notice)
+    # The keys of a row are no plain text.
+    return msgspec.convert({name: row[name] for name in Notice.__struct_fields__}, Notice)

@@ -33,7 +33,7 @@ from optimizer_ops.live.status import LiveStatus
 
 # Sums over a month are not free, and money is not spent that fast.
 SPEND_S = 60.0
-LOOK_TIMEOUT_S = 15.0
+LOOK_TIMEOUT_S = 6.0
 
 Look = Callable[[], Awaitable[LiveStatus]]
 Findings = dict[str, Sequence[Finding] | None]

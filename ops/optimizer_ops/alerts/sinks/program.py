@@ -6,6 +6,8 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from tempfile import TemporaryFile
+from typing import IO
 
 from optimizer_config.alert_settings import CommandSink, DesktopSink
 from optimizer_ops.alerts.kinds import Severity
@@ -47,23 +49,14 @@ class Desktop:
 
 async def _run(argv: Sequence[str], said: bytes, timeout_s: float) -> None:
     program = argv[0]
-    try:
-        # A session of its own, so that what it has started goes with it. Its words are not for our log.
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except FileNotFoundError:
-        hint = " (Debian: libnotify-bin)" if program == "notify-send" else ""
-        raise NotTold(f"The program {program} is not installed{hint}.") from None
-    except OSError as error:
-        raise NotTold(f"The program {program} cannot be started: {error.strerror}.") from None
+    # A file, because a program that ends before it has read a pipe would be an error of ours.
+    with TemporaryFile() as file:
+        file.write(said)
+        file.seek(0)
+        process = await _started(argv, file)
     try:
         async with asyncio.timeout(timeout_s):
-            await process.communicate(said)
+            await process.wait()
     except TimeoutError:
         raise NotTold(f"The program {program} did not end within {timeout_s:g} s; it was killed.") from None
     finally:
@@ -73,3 +66,22 @@ async def _run(argv: Sequence[str], said: bytes, timeout_s: float) -> None:
             await process.wait()
     if process.returncode:
         raise NotTold(f"The program {program} ended with {process.returncode}.")
+
+
+async def _started(argv: Sequence[str], said: IO[bytes]) -> asyncio.subprocess.Process:
+    program = argv[0]
+    try:
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=said,
+            # Its words are not for our log, and may hold what is not for everybody.
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # A session of its own, so that what it has started can be ended with it.
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        hint = " (Debian: libnotify-bin)" if program == "notify-send" else ""
+        raise NotTold(f"The program {program} is not installed{hint}.") from None
+    except OSError as error:
+        raise NotTold(f"The program {program} cannot be started: {error.strerror}.") from None
