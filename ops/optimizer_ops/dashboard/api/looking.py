@@ -1,7 +1,7 @@
 """What several endpoints ask for: the live status with what it must show, and sums of the history."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 from optimizer_ops.dashboard.api.endpoint import Asked
 from optimizer_ops.dashboard.api.errors import ApiError
@@ -11,15 +11,15 @@ from optimizer_ops.history.views import Dimension, Share, Totals
 from optimizer_ops.live.status import LiveStatus, Service
 
 
-async def fleet(asked: Asked, *needed: str) -> LiveStatus:
+async def fleet(asked: Asked, needed: Literal["redis", "rabbitmq"]) -> LiveStatus:
     """What is now.
 
-    :raises ApiError: if one of the services that are needed (`redis`, `rabbitmq`) is away.
+    :raises ApiError: if the service that is needed is away.
     """
     status = await asked.sources.look()
-    for service in (status.redis, status.rabbitmq):
-        if service.name in needed and not service.there:
-            raise ApiError(503, "unavailable", away(service))
+    service: Service = getattr(status, needed)
+    if not service.there:
+        raise ApiError(503, "unavailable", away(service))
     return status
 
 
