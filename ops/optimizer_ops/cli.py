@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from optimizer_config.errors import ConfigError
+from optimizer_ops.alerts.command import app as alerts
 from optimizer_ops.budgets.command import app as budgets
 from optimizer_ops.cache.command import app as cache
 from optimizer_ops.completion import backend_names
@@ -31,7 +32,7 @@ from optimizer_ops.top.command import app as top
 _ORDER = (
     *("coordinator", "worker", "recorder", "dashboard", "up", "simulate", "install"),
     *("ask", "fetch"),
-    *("status", "top", "backends", "budgets", "agents", "costs", "calls", "trace", "events"),
+    *("status", "alerts", "top", "backends", "budgets", "agents", "costs", "calls", "trace", "events"),
     *("doctor", "config", "topology"),
     *("pause", "drain", "resume", "unblock", "budget", "cache", "dead", "permissions", "forget"),
 )
@@ -239,6 +240,7 @@ app.add_typer(recorder)
 app.add_typer(status)
 app.add_typer(top)
 app.add_typer(reports)
+app.add_typer(alerts, name="alerts", rich_help_panel="Watching it")
 app.add_typer(budgets)
 app.add_typer(dashboard)
 app.add_typer(cache, name="cache", rich_help_panel="Steering it")
