@@ -59,10 +59,11 @@ def _state(area: Area, config: Config) -> None:
         folder = state_folder()
     else:
         folder = Path(config.history_url.removeprefix(_SQLITE).partition("?")[0]).parent
-    existing = next((each for each in (folder, *folder.parents) if each.is_dir()), Path("/"))
-    if not os.access(existing, os.W_OK | os.X_OK):
+    existing = next((each for each in (folder, *folder.parents) if each.exists()), Path("/"))
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        why = "cannot be written by this user" if existing.is_dir() else f"cannot be made: {existing} is a file"
         area.failed(
-            f"The state folder {folder} cannot be written by this user.",
+            f"The state folder {folder} {why}.",
             f"Let the user that runs the recorder own {existing}, or choose another: [history] url in optimizer.toml.",
         )
         return

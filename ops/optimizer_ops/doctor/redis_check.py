@@ -44,7 +44,7 @@ def _what_to_do(said: str) -> str:
         return "Give this Redis user all commands and all keys of the prefix."
     if "READONLY" in said or "read only" in said:
         return "This is a replica: name the master in OPTIMIZER_REDIS_URL."
-    if "OOM" in said:
+    if "maxmemory" in said:
         return "Redis is full: give it more memory, and maxmemory-policy volatile-lfu."
     return "Start Redis, or correct OPTIMIZER_REDIS_URL; optimizer services up starts one for trying."
 
