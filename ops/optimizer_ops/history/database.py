@@ -172,9 +172,11 @@ def _is_sqlite(engine: Engine) -> bool:
 
 @contextmanager
 def _told(engine: Engine) -> Iterator[None]:
-    """Faults of the database as one sentence each."""
+    """Faults of the database as one sentence each; those of what it was given are its caller's."""
     try:
         yield
+    except (exc.DataError, exc.IntegrityError):
+        raise
     except exc.DBAPIError as error:
         raise DatabaseUnavailable(f"The history at {shown(engine)} {_reason(error.orig)}") from error
     except sqlite3.Error as error:

@@ -2,14 +2,15 @@
 
 A request ends with its hit, with its error, or with its flight: when the flight's call is answered, or the flight ends
 with an error, all of its requests do. Coordinators and workers tell in no common order, so that a request may be heard
-of after its flight has ended; it ends at once then. Of several ends the first counts: a late copy has no say.
+of after its flight has ended; it ends at once then. Of several ends the earliest counts: a late copy has no say.
 """
 
 from optimizer_ops.recorder.book import Book
 from optimizer_ops.recorder.values import Row, flight_of, nano, text, text_or_none, who, whole
-from optimizer_wire.events import Event
+from optimizer_wire.events import CACHE_MISS, Event
 
 OPEN, ANSWERED, UNKNOWN = "open", "answered", "unknown"
+_TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens")
 
 
 def came(book: Book, event: Event) -> None:
@@ -17,7 +18,9 @@ def came(book: Book, event: Event) -> None:
     row = _known(book, event)
     if row is None:
         return
+    source = "backend" if event.type == CACHE_MISS else "collapsed"
     if row["outcome"] != OPEN:
+        row["source"] = row["source"] or source
         row["asked"] = min(row["asked"], event.time)
         row["flight"] = row["flight"] or flight_of(event)
         row["prompt_chars"] = row["prompt_chars"] if event.prompt_chars is None else whole(event.prompt_chars)
@@ -26,7 +29,7 @@ def came(book: Book, event: Event) -> None:
     row |= {
         "asked": min(row["asked"], event.time),
         "flight": flight,
-        "source": "backend" if event.type.endswith("miss") else "collapsed",
+        "source": source,
         "prompt_chars": whole(event.prompt_chars),
     }
     if flight is None:
@@ -108,9 +111,7 @@ def _concerned(book: Book, event: Event) -> list[Row]:
 
 
 def _may_end(row: Row, event: Event) -> bool:
-    # What the end of a flight says of those who waited in it is less than what is said of one of them by name.
-    guessed = row["outcome"] == "deadline_exceeded" and event.error_code == "cancelled"
-    return guessed or row["outcome"] in (OPEN, UNKNOWN)
+    return row["outcome"] in (OPEN, UNKNOWN) or event.time < row["ended"]
 
 
 def _known(book: Book, event: Event) -> Row | None:
@@ -147,7 +148,7 @@ def _end_by_call(row: Row, call: Row) -> None:
         "saved_nano": None if leads else call["cost_nano"],
         "call_ms": call["call_ms"],
         "flight": row["flight"] or call["flight"],
-        **{name: call[name] for name in ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens")},
+        **{name: call[name] for name in _TOKENS},
     }
     # The worker has it from the request itself; of the others only two clocks tell.
     row["total_ms"] = call["total_ms"] if leads and call["total_ms"] is not None else _since(row, row["ended"])
@@ -161,6 +162,11 @@ def _end_by_error(row: Row, end: Row) -> None:
         "backend": row["backend"] or end["backend"],
         "model": row["model"] or end["model"],
         "ended": max(end["at"], row["asked"]),
+        "saved_nano": None,
+        "call_ms": None,
+        "wait_ms": None,
+        "age_s": None,
+        **dict.fromkeys(_TOKENS),
     }
     row["total_ms"] = _since(row, row["ended"])
 

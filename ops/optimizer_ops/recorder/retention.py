@@ -9,7 +9,7 @@ from sqlalchemy.engine import Engine
 
 from optimizer_ops.history import tables
 from optimizer_ops.history.database import DatabaseUnavailable, writing
-from optimizer_ops.history.sums import hour_of
+from optimizer_ops.history.sums import day_of
 from optimizer_ops.recorder.requests import OPEN, UNKNOWN
 from optimizer_service.logs import Logger
 
@@ -56,12 +56,16 @@ class Retention:
             .where(_some(tables.requests, open_))
             .values(outcome=UNKNOWN, message="Nothing was heard of it any more.")
         )
+        # Sums go by whole days: those of an hour and those of its day are of one mind.
+        day = day_of(now - self._keep_hourly_s)
         rows = (
             (tables.requests, tables.requests.c.asked, now - self._keep_s),
             (tables.calls, tables.calls.c.started, now - self._keep_s),
             (tables.happenings, tables.happenings.c.at, now - self._keep_s),
-            (tables.hourly, tables.hourly.c.hour, hour_of(now - self._keep_hourly_s)),
-            (tables.hourly_latency, tables.hourly_latency.c.hour, hour_of(now - self._keep_hourly_s)),
+            (tables.hourly, tables.hourly.c.hour, day),
+            (tables.hourly_latency, tables.hourly_latency.c.hour, day),
+            (tables.daily, tables.daily.c.day, day),
+            (tables.daily_latency, tables.daily_latency.c.day, day),
             (tables.sources, tables.sources.c.last_seen, now - self._keep_s),
         )
         for table, column, before in rows:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from optimizer_ops.history import tables
 from optimizer_ops.history.database import writing
-from optimizer_ops.history.sums import KEYS
+from optimizer_ops.history.sums import KEYS, by_day, latencies_by_day
 from optimizer_ops.recorder.book import Book
 from optimizer_ops.recorder.fold import fold
 from optimizer_ops.recorder.numbers import Gap, Numbers
@@ -113,15 +113,18 @@ def _write(connection: Connection, book: Book) -> None:
         # The number of an event of an earlier version says nothing, but its id does.
         connection.execute(_insert(connection, tables.happenings).on_conflict_do_nothing(), book.happenings)
     if sums := book.hours():
-        rows = [
-            dict(zip(("hour", *KEYS), key, strict=True)) | {name: sum_.get(name, 0) for name in _SUMS}
-            for key, sum_ in sums.items()
-        ]
-        _add(connection, tables.hourly, _SUMS, rows)
+        for table, begin, added in ((tables.hourly, "hour", sums), (tables.daily, "day", by_day(sums))):
+            rows = [
+                dict(zip((begin, *KEYS), key, strict=True)) | {name: sum_.get(name, 0) for name in _SUMS}
+                for key, sum_ in added.items()
+            ]
+            _add(connection, table, _SUMS, rows)
     if counts := book.latencies():
-        names = ("hour", "by", "name", "bucket")
-        rows = [dict(zip(names, key, strict=True)) | {"requests": count} for key, count in counts.items()]
-        _add(connection, tables.hourly_latency, ("requests",), rows)
+        levels = ((tables.hourly_latency, "hour", counts), (tables.daily_latency, "day", latencies_by_day(counts)))
+        for table, begin, numbers in levels:
+            names = (begin, "by", "name", "bucket")
+            rows = [dict(zip(names, key, strict=True)) | {"requests": count} for key, count in numbers.items()]
+            _add(connection, table, ("requests",), rows)
     _write_sources(connection, book)
     if book.agents:
         _replace(connection, tables.agents, list(book.agents.values()))

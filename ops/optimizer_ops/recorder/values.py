@@ -31,7 +31,7 @@ def whole(value: int | None) -> int | None:
 
 def nano(usd: float | None) -> int | None:
     """US dollars in whole billionths; None if nobody knows them."""
-    return None if usd is None else whole(round(usd * NANO))
+    return None if usd is None else round(max(-_MOST, min(usd * NANO, _MOST)))
 
 
 def tokens(usage: Usage | None) -> Row:
