@@ -21,6 +21,7 @@ from optimizer_config.model import ALIASES, DEFAULT_TTL_S, Backend, BreakerSetti
 from optimizer_config.quotas import read_quotas
 from optimizer_config.reader import Table
 from optimizer_config.routes import backends_of, read_models, read_routes, warnings_about
+from optimizer_config.tracing import TracingSettings, read_tracing, with_environment
 from optimizer_config.users import read_tenants, read_users
 from optimizer_wire.tls import TlsFiles, with_tls
 from optimizer_wire.urls import masked_url
@@ -52,6 +53,7 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> C
         fields["path"] = file
     fields |= _from_environment(environ)
     fields.setdefault("history_url", default_history_url(environ))
+    fields["tracing"] = with_environment(fields.get("tracing", TracingSettings()), environ)
     return _with_tls(Config(**fields), TlsFiles.from_environment(environ).over(tls))
 
 
@@ -120,6 +122,7 @@ def _from_file(root: Table) -> dict[str, Any]:
         "retries": read_retries(root),
         "keep_dead_s": _keep_dead_s(root),
         "alerts": read_alerts(root),
+        "tracing": read_tracing(root),
         **read_history(root),
     }
     root.finish()

@@ -7,6 +7,7 @@ import msgspec
 from optimizer_config.alert_settings import AlertSettings
 from optimizer_config.errors import ConfigError
 from optimizer_config.guess import did_you_mean
+from optimizer_config.tracing import TracingSettings
 from optimizer_wire.messages import Task
 from optimizer_wire.urls import masked_url
 
@@ -204,6 +205,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     keep_days: int = 30
     keep_hourly_days: int = 730
     alerts: AlertSettings = AlertSettings()
+    tracing: TracingSettings = TracingSettings()
     prices_file: str | None = None
     log_level: str = "info"
     path: str | None = None

@@ -9,6 +9,7 @@ from optimizer_coordinator.look import HeldTooLong
 from optimizer_coordinator.metrics import handled
 from optimizer_coordinator.settling import Settling
 from optimizer_coordinator.speaker import Speaker
+from optimizer_coordinator.traced import note_result, publishes
 from optimizer_coordinator.turns import TurnBarrier
 from optimizer_service.crash_points import crash_point
 from optimizer_service.logs import Logger
@@ -42,10 +43,14 @@ class Acting:
 
     async def act(self, message: DeliveredMessage, intake: Intake, decision: Admitted) -> None:
         """See one request to its end, or begin to: a call is published in the background."""
+        note_result(intake, decision)
         try:
             await self._act(message, intake, decision)
         except RedisAway:
             await self._settling.untold(message, intake)
+        finally:
+            if intake.step is not None and not publishes(decision):
+                intake.step.end()
 
     async def _act(self, message: DeliveredMessage, intake: Intake, decision: Admitted) -> None:
         match decision:
@@ -100,6 +105,9 @@ class Acting:
         except Exception:  # noqa: BLE001 - whatever it was, another coordinator must get what this one holds
             self._log.exception("request failed")
             self._session.lost.set()
+        finally:
+            if intake.step is not None:
+                intake.step.end()
 
     def _pass_by(self, intake: Intake) -> None:
         """It needs no call of its own, so that nobody is to wait for its turn."""

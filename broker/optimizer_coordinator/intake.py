@@ -6,6 +6,7 @@ from optimizer_config.model import Config
 from optimizer_coordinator.routing import Router, View
 from optimizer_coordinator.senders import Senders
 from optimizer_coordinator.tasks import detect
+from optimizer_service.tracing import Step
 from optimizer_state.admission import Admission
 from optimizer_state.mailboxes import Submission, address_of
 from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
@@ -40,13 +41,14 @@ class Envelope:
     user: str | None
     received_ms: int
     agent: str | None = None
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
     """A request that was understood, and all that follows from it. `cancel`: it is no longer wanted.
 
-    `submitted`: nobody listens for its reply, which goes to a mailbox.
+    `submitted`: nobody listens for its reply, which goes to a mailbox. `step` is its part of a trace, if there is one.
     """
 
     request: Request
@@ -54,6 +56,7 @@ class Intake:
     admission: Admission
     cancel: bool = False
     submitted: bool = False
+    step: Step | None = None
 
     @property
     def waiter(self) -> Waiter:
@@ -148,6 +151,7 @@ class Reception:
             tenant=tenant,
             priority=request.priority,
             since_ms=envelope.received_ms,
+            trace=envelope.trace,
         )
         alone = request.cache.mode == "off"
         name = lone_fingerprint(request, tenant, envelope.user) if alone else fingerprint(request, tenant, task)

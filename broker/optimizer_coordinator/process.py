@@ -25,6 +25,7 @@ from optimizer_service.logs import logger, tell_redis
 from optimizer_service.metrics import describe_process
 from optimizer_service.self_check import NotConsuming
 from optimizer_service.systemd import keep_informed
+from optimizer_service.tracing import Tracing
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.broker_errors import NotPermitted, TopologyDiffers
@@ -41,6 +42,7 @@ async def serve(
     log = logger("coordinator").bind(instance=instance)
     try:
         armed = arm(os.environ)
+        traces = Tracing(config.tracing, "coordinator", instance)
     except ConfigError as error:
         log.error("cannot start", reason=str(error))
         return EXIT_CONFIG
@@ -93,6 +95,7 @@ async def serve(
         await asyncio.gather(keeping, return_exceptions=True)
         await admin.stop()
         await store.close()
+        await asyncio.to_thread(traces.stop)
     log.info("stopped")
     return 0
 

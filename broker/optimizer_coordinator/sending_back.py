@@ -14,6 +14,7 @@ from optimizer_wire.channel import Channel
 from optimizer_wire.frames import Properties
 from optimizer_wire.messages import CONTENT_TYPE, Waiter
 from optimizer_wire.topology import Names
+from optimizer_wire.tracing import traceparent_headers
 
 SENDER, RECEIVED = "x-optimizer-sender", "x-optimizer-received-ms"
 _DIGITS = 16
@@ -36,6 +37,7 @@ class SendingBack:
         known = message.header.properties
         sender, _ = origin_of(known, self._user)
         headers = {RECEIVED: str(waiter.since_ms)} | ({SENDER: sender} if sender else {})
+        headers |= traceparent_headers(waiter.trace) or {}
         written = Properties(
             known.message_type or "",
             known.message_id or waiter.id,

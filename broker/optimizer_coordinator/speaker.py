@@ -65,6 +65,8 @@ class Speaker:
     ) -> None:
         """Tell all waiters that there will be no call; `work_id` if their whole flight ends with it."""
         told = 0
+        if intake.step is not None:
+            intake.step.fail(error.code)
         # Who listens hears it first: Redis may be away.
         for waiter in sorted(waiters, key=lambda each: is_mailbox(each.reply_to)):
             told += 1

@@ -34,6 +34,7 @@ from optimizer_coordinator.settling import Settling
 from optimizer_coordinator.snapshot import Snapshot
 from optimizer_coordinator.speaker import Speaker
 from optimizer_coordinator.submitted import Submitted
+from optimizer_coordinator.traced import traced
 from optimizer_coordinator.turns import TurnBarrier
 from optimizer_service.crash_points import crash_point
 from optimizer_service.logs import Logger
@@ -49,6 +50,7 @@ from optimizer_wire.errors import OptimizerError
 from optimizer_wire.messages import FETCH_TYPE
 from optimizer_wire.session import Session
 from optimizer_wire.topology import Names
+from optimizer_wire.tracing import traceparent_in
 
 BATCH_MAX = 256
 # Of a coordinator's prefetch; beyond it a queue may rightly give nothing more.
@@ -183,7 +185,7 @@ class Stage:
                 if envelope.kind == FETCH_TYPE:
                     await self._look_up(message, self._reception.look_up(envelope))
                     continue
-                intake = self._reception.receive(envelope)
+                intake = traced(self._reception.receive(envelope))
             except OptimizerError as error:
                 await self._settling.refuse(message, envelope, error)
                 continue
@@ -237,5 +239,11 @@ def _envelope(message: DeliveredMessage, coordinators: str, now_ms: int) -> Enve
     properties = message.header.properties
     user, received_ms = origin_of(properties, coordinators)
     return Envelope(
-        message.body, properties.message_type, properties.reply_to, user, received_ms or now_ms, properties.app_id
+        message.body,
+        properties.message_type,
+        properties.reply_to,
+        user,
+        received_ms or now_ms,
+        properties.app_id,
+        traceparent_in(properties.headers),
     )

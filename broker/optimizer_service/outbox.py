@@ -14,6 +14,7 @@ from optimizer_wire.events import Event, cloud_event_headers
 from optimizer_wire.frames import Properties
 from optimizer_wire.messages import CALL_TYPE, CONTENT_TYPE, EVENT_TYPE, REPLY_TYPE, Call, Reply, Source, Waiter
 from optimizer_wire.topology import CALL_EXPIRES_MS, Names
+from optimizer_wire.tracing import traceparent_headers
 
 
 class Outbox:
@@ -78,6 +79,7 @@ async def publish_call(channel: Channel, names: Names, call: Call, *, blocked_s:
         expiration_ms=CALL_EXPIRES_MS,
         agent=call.waiter.agent,
         durable=True,
+        headers=traceparent_headers(call.waiter.trace),
     )
     await channel.publish_confirmed(
         names.calls,

@@ -231,7 +231,10 @@ class MovedFrom(msgspec.Struct, frozen=True):
 
 
 class Waiter(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A request in a flight: where to reply, until when, and for whom. This is what Redis keeps of it."""
+    """A request in a flight: where to reply, until when, and for whom. This is what Redis keeps of it.
+
+    `trace` is its place in a trace (W3C `traceparent`), if it has one.
+    """
 
     id: str
     reply_to: str
@@ -240,6 +243,7 @@ class Waiter(msgspec.Struct, frozen=True, omit_defaults=True):
     tenant: str
     priority: Priority = Priority.STANDARD
     since_ms: int = 0
+    trace: str = ""
 
 
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):

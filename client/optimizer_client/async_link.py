@@ -20,6 +20,7 @@ from optimizer_wire.frames import Properties
 from optimizer_wire.messages import CANCEL_TYPE, CONTENT_TYPE, Question, kind_of
 from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, reply_queue
+from optimizer_wire.tracing import traceparent_headers
 
 CANCEL_WITHIN_S = 5.0
 
@@ -98,7 +99,7 @@ class AsyncLink:
         reason = self._session.blocked
         return None if reason is None else f"RabbitMQ takes no requests for now ({reason})."
 
-    def publish(self, request: Question) -> None:
+    def publish(self, request: Question, trace: str = "") -> None:
         """Publish a request; its owner is told what the broker says, if it says anything while the link lives.
 
         :raises InvalidRequest: if it cannot be encoded.
@@ -112,7 +113,7 @@ class AsyncLink:
             self._names.requests,
             self._names.requests,
             body,
-            self._properties(kind_of(request), request),
+            self._properties(kind_of(request), request, trace),
             partial(self._told, self._tag),
         )
 
@@ -129,7 +130,7 @@ class AsyncLink:
                 timeout_s=CANCEL_WITHIN_S,
             )
 
-    def _properties(self, kind: str, request: Question) -> Properties:
+    def _properties(self, kind: str, request: Question, trace: str = "") -> Properties:
         return Properties(
             kind,
             request.id,
@@ -139,6 +140,7 @@ class AsyncLink:
             user=self._session.user,
             agent=self._agent,
             durable=True,
+            headers=traceparent_headers(trace),
         )
 
     def _told(self, tag: int, error: Unroutable | Refused | Unconfirmed | None) -> None:

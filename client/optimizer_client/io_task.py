@@ -15,6 +15,7 @@ from typing import Any
 from optimizer_client import failures
 from optimizer_client.async_link import AsyncLink
 from optimizer_client.pending import Entry, Pending
+from optimizer_client.traced import traced
 from optimizer_wire import messages
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.broker_errors import BrokerUnavailable, TopologyDiffers
@@ -113,6 +114,7 @@ class IoTask:
             entry = self._pending.add(request, future, asyncio.get_running_loop().time(), patience_s)
         except ValueError:
             raise failures.on_its_way(request.id) from None
+        entry.trace = traced(request, future)
         self._publish(entry)
         self._arm()
         return entry
@@ -142,7 +144,7 @@ class IoTask:
             return
         entry.published()
         try:
-            link.publish(entry.at(asyncio.get_running_loop().time()))
+            link.publish(entry.at(asyncio.get_running_loop().time()), entry.trace)
         except InvalidRequest as error:
             self._pending.discard(entry.request.id)
             fail(entry, error)

@@ -23,6 +23,7 @@ from optimizer_client.link import Link
 from optimizer_client.pending import Entry, Pending
 from optimizer_client.pika_words import words
 from optimizer_client.reply import reply_from
+from optimizer_client.traced import traced
 from optimizer_wire import messages
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.codec import decode
@@ -92,7 +93,8 @@ class IoThread:
         it came over the wire.
         """
         asked_at = time.monotonic()
-        if not self._inbox.post(lambda: self._ask(request, future, asked_at)):
+        trace = traced(request, future)
+        if not self._inbox.post(lambda: self._ask(request, future, asked_at, trace)):
             fail(future, failures.closed_already(request.id))
 
     def withdraw(self, request_id: str) -> None:
@@ -147,7 +149,7 @@ class IoThread:
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _ask(self, request: Question, future: ReplyFuture, asked_at: float) -> None:
+    def _ask(self, request: Question, future: ReplyFuture, asked_at: float, trace: str) -> None:
         if self._stopping:
             fail(future, failures.client_closed(request.id))
         if future.done():
@@ -161,6 +163,7 @@ class IoThread:
         except ValueError:
             fail(future, failures.on_its_way(request.id))
             return
+        entry.trace = trace
         self._publish(entry)
         self._arm()
 
@@ -173,7 +176,7 @@ class IoThread:
             return
         entry.published()
         try:
-            self._link.publish(kind_of(entry.request), entry.at(time.monotonic()))
+            self._link.publish(kind_of(entry.request), entry.at(time.monotonic()), entry.trace)
         except InvalidRequest as error:
             self._pending.discard(entry.request.id)
             fail(entry.token, error)

@@ -30,6 +30,7 @@ from optimizer_wire.codec import encode
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.messages import CANCEL_TYPE, CONTENT_TYPE, Question
 from optimizer_wire.topology import Names, reply_queue
+from optimizer_wire.tracing import traceparent_headers
 
 READY_WITHIN_S = 10.0
 # RabbitMQ speaks at least once in each heartbeat. Looked for every half of one, silence is noticed within two.
@@ -99,7 +100,7 @@ class Link:
         """Whether a request may be published now."""
         return self.ready and self.blocked is None
 
-    def publish(self, kind: str, request: Question) -> None:
+    def publish(self, kind: str, request: Question, trace: str = "") -> None:
         """Publish a request; `accepted` or `refused` tells its owner what the broker said.
 
         :raises InvalidRequest: if it cannot be encoded.
@@ -115,6 +116,7 @@ class Link:
             type=kind,
             user_id=self._user,
             app_id=request.agent,
+            headers=traceparent_headers(trace),
         )
         self._tag += 1
         # What tells of a cancelled request is not waited for: its id may be in use again.

@@ -36,8 +36,8 @@ class Entry(Generic[Token]):
 
     `resend_at` is when its silence is over, `patience_until` when to give up if it was never sent. `sent` counts the
     copies that were published; `accepted` tells that the broker confirmed one, `confirmed_at` when it last did, and
-    `on_its_way` that the newest copy is not confirmed. `before` and `behind` are its neighbours among the unanswered
-    requests of its ordering key.
+    `on_its_way` that the newest copy is not confirmed. `trace` is its place in a trace. `before` and `behind` are its
+    neighbours among the unanswered requests of its ordering key.
     """
 
     request: Question
@@ -51,6 +51,7 @@ class Entry(Generic[Token]):
     accepted: bool = False
     confirmed_at: float = -math.inf
     on_its_way: bool = False
+    trace: str = ""
     before: "Entry[Token] | None" = None
     behind: "Entry[Token] | None" = None
 

@@ -20,6 +20,7 @@ from optimizer_backends.scrub import Secrets, quotes_prompt
 from optimizer_config.credentials import Secret
 from optimizer_config.model import Backend
 from optimizer_wire.messages import Op
+from optimizer_wire.tracing import TRACEPARENT
 
 WRITTEN_AT_ONCE_BYTES = 512 * 1024
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -100,12 +101,14 @@ class BackendClient:
         timeout_s: float,
         on_written: Callable[[], None] | None = None,
         call_id: str | None = None,
+        trace: str = "",
     ) -> CallResult:
         """Make one call, once. Whatever the backend or the network does is an outcome, never an exception.
 
         :param timeout_s: for the whole call, waiting for a connection included.
         :param on_written: called when the request was written to the socket, again if it went out in pieces.
         :param call_id: told to the backend, unless the configured headers tell it something else.
+        :param trace: (W3C `traceparent`) told to a backend of our own; a provider has no use for it.
         :raises asyncio.CancelledError: if the caller gives up; the connection is then closed.
         """
         written = _Written(on_written)
@@ -116,6 +119,8 @@ class BackendClient:
             result = CallResult(error.outcome, message=str(error), signature="untranslatable")
         else:
             _name(request, call_id)
+            if trace and self.backend.kind == "local":
+                request.headers.setdefault(TRACEPARENT, trace)
             result = await self._post(request, timeout_s, written)
             add_limits(result, self.backend.ratelimit_headers)
             self._judge(result, op, params)

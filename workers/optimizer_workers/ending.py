@@ -14,6 +14,7 @@ from optimizer_workers.desk import Desk
 from optimizer_workers.job import Job
 from optimizer_workers.metrics import CONDEMNED
 from optimizer_workers.reporter import Reporter
+from optimizer_workers.traced import link_collapsed
 from optimizer_workers.unstored import Unstored
 from optimizer_workers.upstream import Finding, answer_of
 
@@ -39,6 +40,7 @@ class Ending:
         told = await self._desk.tell(job, answer, waiters)
         saved_by_collapsing.inc((finding.cost_usd or 0.0) * max(0, len(waiters) - 1))
         crash_point("worker.after_reply")
+        link_collapsed(job, waiters, self._clock.now_ms())
         await self._reporter.finished(
             self._desk.outbox, job, finding, waiters=len(waiters), now_ms=self._clock.now_ms()
         )
@@ -58,6 +60,7 @@ class Ending:
         told = True
         if ended.mine:
             told = await self._desk.tell(job, answer, ended.waiters)
+            link_collapsed(job, ended.waiters, now_ms)
             await self._reporter.gave_up(self._desk.outbox, job, error, len(ended.waiters))
         if told:
             await self._desk.ack(job)

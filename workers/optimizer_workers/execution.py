@@ -33,6 +33,7 @@ from optimizer_workers.job import Job
 from optimizer_workers.repeats import Repeats
 from optimizer_workers.reporter import Reporter
 from optimizer_workers.suspicion import by_deliveries, under_suspicion
+from optimizer_workers.traced import begin_job
 from optimizer_workers.upstream import Finding, Upstream
 
 
@@ -191,6 +192,15 @@ class Execution:
             await self._upstream.refund(grant)
             raise
         self._repeats.called()
+        job.step = begin_job(job, self._clock.now_ms())
+        try:
+            await self._made(job, grant, fly=fly)
+        finally:
+            if job.step is not None:
+                job.step.end()
+                job.step = None
+
+    async def _made(self, job: Job, grant: Grant, *, fly: bool) -> None:
         try:
             finding = await self._upstream.call(job, grant, fly=fly, left_s=job.left_s(self._clock.now_ms()))
         except asyncio.CancelledError:

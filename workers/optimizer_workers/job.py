@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from optimizer_config.amounts import Amounts
+from optimizer_service.tracing import Step
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.ids import new_id
 from optimizer_wire.messages import Call, Hop
@@ -22,7 +23,8 @@ class Job:
     `charged` and `finish` are the scheduler's: the tokens that its agent was charged with, and until when, in the
     virtual time of its priority.
     `deliveries` is how often the broker delivered this copy before. A `suspect` is to run alone; `counted` says whether
-    Redis knows how many workers it has killed.
+    Redis knows how many workers it has killed. `step` is its part of a trace while its call is made, `call_trace` the
+    place of the request to the backend in it.
     """
 
     call: Call
@@ -51,6 +53,8 @@ class Job:
     deliveries: int = 0
     suspect: bool = False
     counted: bool = True
+    step: Step | None = None
+    call_trace: str = ""
 
     @property
     def hop(self) -> Hop:

@@ -22,6 +22,7 @@ from optimizer_service.logs import logger, tell_redis
 from optimizer_service.metrics import describe_process
 from optimizer_service.self_check import NotConsuming
 from optimizer_service.systemd import keep_informed
+from optimizer_service.tracing import Tracing
 from optimizer_state.budget import Budget
 from optimizer_state.flights import Flights
 from optimizer_state.learned import Learned
@@ -52,6 +53,7 @@ async def serve(
     log = logger("worker").bind(instance=instance, backend=backend.name)
     try:
         armed = arm(os.environ)
+        traces = Tracing(config.tracing, "worker", instance)
         secret, prices = _key(backend), Prices(config.prices_file)
     except ConfigError as error:
         log.error("cannot start", reason=str(error))
@@ -103,6 +105,7 @@ async def serve(
             await worker.leave()
             await admin.stop()
             await store.close()
+            await asyncio.to_thread(traces.stop)
     log.info("stopped")
     return 0
 

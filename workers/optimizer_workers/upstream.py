@@ -26,6 +26,7 @@ from optimizer_workers.job import Job
 from optimizer_workers.latency import Latency
 from optimizer_workers.metrics import Meters
 from optimizer_workers.throttle import block_after
+from optimizer_workers.traced import begin_call, end_call
 
 # Of the time that is left, a call may take this share if the route goes on: the next backend needs time as well. A
 # backend whose answers are known to take longer gets that much.
@@ -83,6 +84,8 @@ class Upstream:
         job.attempts += 1
         started = time.monotonic()
         timeout_s = self._timeout_s(job, fly, left_s)
+        step = begin_call(job, self.backend)
+        job.call_trace = step.trace if step else job.call.waiter.trace
         calling = asyncio.ensure_future(
             self._client.call(
                 job.call.op,
@@ -91,6 +94,7 @@ class Upstream:
                 timeout_s,
                 lambda: self._allowance.written(grant),
                 job.call_id,
+                job.call_trace,
             )
         )
         renewing = asyncio.ensure_future(self._renew(job, calling)) if fly else None
@@ -103,6 +107,7 @@ class Upstream:
                 raise asyncio.CancelledError  # this process stops; the call itself was not given up
         finally:
             self.meters.running.dec()
+            end_call(step, result)
             if renewing is not None:
                 renewing.cancel()
             if not calling.done():

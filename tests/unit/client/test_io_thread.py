@@ -49,7 +49,7 @@ class PlayedLink:
         self.ready = True
         self.owner.link_ready()
 
-    def publish(self, kind, request):
+    def publish(self, kind, request, trace=""):
         self.published.append((kind, request))
         if kind == REQUEST_TYPE:
             text = request.params["messages"][0]["content"]

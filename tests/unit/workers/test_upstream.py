@@ -28,7 +28,7 @@ class Client:
         self.result = result
         self.timeouts = []
 
-    async def call(self, op, model, params, timeout_s, on_written=None, call_id=None):
+    async def call(self, op, model, params, timeout_s, on_written=None, call_id=None, trace=""):
         self.timeouts.append(timeout_s)
         if self.result is None:
             await asyncio.Event().wait()
