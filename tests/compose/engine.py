@@ -14,6 +14,7 @@ from optimizer_ops.services.processes import wait_until
 
 _START_S = 60.0
 _STOP_S = 60.0
+_BRIDGE = Path("/sys/class/net/docker0")
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,14 @@ def running(folder: Path) -> Iterator[Engine]:
 
 @contextmanager
 def _own(folder: Path) -> Iterator[Engine]:
-    # No rules for the firewall and no default bridge, which would outlive it; containers reach each other all the same.
+    # No rules for the firewall, which would outlive it; containers reach each other all the same.
     socket = f"unix://{folder}/docker.sock"
     command = ["dockerd", f"--host={socket}", f"--data-root={folder}/data", f"--exec-root={folder}/exec"]
     command += [f"--pidfile={folder}/dockerd.pid", "--iptables=false", "--ip-masq=false", "--ip-forward=false"]
-    command += ["--bridge=none"]
     client = folder / "client"
     (client / "cli-plugins").mkdir(parents=True)
     engine = Engine(os.environ | {"DOCKER_HOST": socket, "DOCKER_CONFIG": str(client)}, private=True)
+    bridge_was_there = _BRIDGE.exists()
     with (folder / "dockerd.log").open("wb") as log:
         daemon = subprocess.Popen(["nice", *command], stdout=log, stderr=log, start_new_session=True)
     try:
@@ -101,6 +102,8 @@ def _own(folder: Path) -> Iterator[Engine]:
         yield engine
     finally:
         _stop(engine, daemon)
+        if not bridge_was_there and _BRIDGE.exists():
+            subprocess.run(["ip", "link", "delete", _BRIDGE.name], check=True)
 
 
 def _stop(engine: Engine, daemon: "subprocess.Popen[bytes]") -> None:
