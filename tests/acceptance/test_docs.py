@@ -49,7 +49,7 @@ def test_toml_is_a_valid_configuration(tmp_path: Path, page: str, text: str):
 
 
 # Commands whose second word is a command too.
-GROUPS = {"alerts", "budget", "dead"}
+GROUPS = {"alerts", "budget", "cache", "config", "dead"}
 
 
 def commands() -> list[tuple[str, str]]:
