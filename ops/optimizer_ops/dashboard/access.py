@@ -77,11 +77,14 @@ def changes(request: HTTPConnection) -> bool:
 
 
 def from_own_page(request: HTTPConnection) -> bool:
-    """Whether a browser says that a page of this very server sends this (it always says so of what changes things)."""
-    origin = request.headers.get("origin")
-    if origin is None:
-        return request.headers.get("sec-fetch-site") == "same-origin"
-    return urlsplit(origin).netloc == request.headers.get("host", "")
+    """Whether a browser says that a page of this very server sends this.
+
+    Every browser says `Sec-Fetch-Site` over HTTPS and to this machine, and `Origin` of whatever changes something.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    return urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host", "?")
 
 
 def _host_name(host: str) -> str:

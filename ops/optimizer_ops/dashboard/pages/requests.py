@@ -18,9 +18,9 @@ _CHOICES = 100
 
 
 async def requests(request: Request) -> Response:
-    """`/requests?agent=&backend=&task=&source=&order=slowest&failed=1&before=…`; `id` leads to that request."""
+    """`/requests?agent=&backend=&task=&source=&order=slowest&failed=1&before=…`; `request` leads to that one."""
     query = request.query_params
-    if identifier := query.get("id", "").strip():
+    if identifier := query.get("request", "").strip():
         return RedirectResponse(f"/requests/of?{with_({}, id=identifier)}", 303)
     sources, asked, span = sources_of(request), Asked(), span_of(query)
     since = span.since(time.time())

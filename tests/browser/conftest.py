@@ -1,0 +1,61 @@
+"""A real headless Chromium, a fleet with a history, and its dashboard."""
+
+import shutil
+import uuid
+
+import pytest
+from tests.support.dashboard import Dashboard, launch
+from tests.support.history_events import seed
+from tests.support.leftovers import AmqpCleanup, delete_entities, delete_keys
+from tests.support.stack import Stack, wait_until
+
+from optimizer_wire.topology import Names
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser that runs without a screen."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("there is no chromium: make test-browser installs it (Debian, as root)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory, amqp_url, redis_url):
+    """A simulated backend, its worker, a coordinator, a recorder, and nine days of history."""
+    import time
+
+    prefix = f"t-{uuid.uuid4().hex[:12]}"
+    stack = Stack(tmp_path_factory.mktemp("fleet"), amqp_url, redis_url, prefix)
+    try:
+        for name in ("alpha", "beta"):
+            stack.simulate(name, limits={"rpm": 600})
+        stack.configure()
+        seed(stack.environment()["OPTIMIZER_HISTORY_URL"], time.time())
+        stack.start()
+        recorder = stack.launch("recorder", "optimizer_ops", "recorder")
+        stack.ready(recorder)
+        yield stack
+    finally:
+        stack.close()
+        delete_keys(redis_url, prefix)
+        cleanup = AmqpCleanup(Names(prefix))
+        cleanup.shared()
+        cleanup.backends(*stack.backends)
+        delete_entities(amqp_url, [*cleanup.queues, f"{prefix}.events.recorder"], cleanup.exchanges)
+
+
+@pytest.fixture(scope="session")
+def dashboard(fleet):
+    """Its dashboard, with a token."""
+    dashboard = Dashboard(launch(fleet))
+    wait_until(lambda: "heard" in dashboard.ask("/health-and-alerts").text, "the event hub")
+    return dashboard
