@@ -1,4 +1,4 @@
-"""What agents send makes no new series."""
+"""What the processes show is well formed, and what agents send makes no new series of it."""
 
 import asyncio
 import json
@@ -7,7 +7,10 @@ import urllib.request
 import uuid
 from contextlib import suppress
 
-from tests.support.stack import Stack, wait_until
+import pytest
+from tests.support.promtool import promtool
+from tests.support.stack import Running, Stack, wait_until
+from tests.support.tap import shared_stack
 
 from optimizer_client import AsyncOptimizer
 from optimizer_wire.errors import OptimizerError
@@ -15,15 +18,26 @@ from optimizer_wire.errors import OptimizerError
 SERIES = re.compile(r"^(optimizer_\S+) \S+$", re.MULTILINE)
 
 
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory, amqp_url, redis_url):
+    """A coordinator and a worker that serve."""
+    with shared_stack(tmp_path_factory.mktemp("serving"), amqp_url, redis_url) as stack:
+        stack.simulate("alpha")
+        stack.start()
+        yield stack
+
+
+def shown(running: Running) -> str:
+    """What a process shows under /metrics."""
+    url = next(line["url"] for line in map(json.loads, running.text().splitlines()) if line["event"] == "admin")
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as response:
+        return response.read().decode()
+
+
 def series(stack: Stack) -> dict[str, set[str]]:
     """The series of every process, without the values."""
-    found = {}
-    for running in stack.running:
-        if running.name.startswith(("coordinator", "worker")):
-            urls = [line["url"] for line in map(json.loads, running.text().splitlines()) if line["event"] == "admin"]
-            with urllib.request.urlopen(f"{urls[0]}/metrics", timeout=10) as response:
-                found[running.name] = set(SERIES.findall(response.read().decode()))
-    return found
+    ours = [running for running in stack.running if running.name.startswith(("coordinator", "worker"))]
+    return {running.name: set(SERIES.findall(shown(running))) for running in ours}
 
 
 async def strangers(stack: Stack, count: int) -> None:
@@ -39,18 +53,23 @@ async def strangers(stack: Stack, count: int) -> None:
     await asyncio.gather(*(one(number) for number in range(count)))
 
 
-def test_strangers_make_no_series(stack: Stack):
+def test_metrics_are_well_formed(serving, tmp_path):
+    """Prometheus' own checker finds nothing to complain of in what the processes show."""
+    for running in serving.running:
+        if running.name.startswith(("coordinator", "worker")):
+            promtool("check", "metrics", folder=tmp_path, said=shown(running))
+
+
+def test_strangers_make_no_series(serving: Stack):
     """Agents, models and tags that nobody has heard of make no new series, in no process."""
-    stack.simulate("alpha")
-    stack.start()
-    asyncio.run(strangers(stack, 2))
+    asyncio.run(strangers(serving, 2))
     wait_until(
-        lambda: any("optimizer_queue_consumers" in name for each in series(stack).values() for name in each),
+        lambda: any("optimizer_queue_consumers" in name for each in series(serving).values() for name in each),
         "the gauges of the fleet",
     )
-    before = series(stack)
+    before = series(serving)
 
-    asyncio.run(strangers(stack, 20))
+    asyncio.run(strangers(serving, 20))
 
     assert len(before) >= 2
-    assert series(stack) == before
+    assert series(serving) == before
