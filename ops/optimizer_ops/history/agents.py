@@ -6,7 +6,7 @@ from typing import Literal
 import sqlalchemy as sa
 
 from optimizer_ops.history.latencies import Buckets, buckets_by
-from optimizer_ops.history.spans import Span
+from optimizer_ops.history.spans import Span, hours_of
 from optimizer_ops.history.sums import hour_of
 from optimizer_ops.history.tables import agents
 from optimizer_ops.history.totals import Sums, sums_by, totals_of
@@ -32,8 +32,7 @@ def profiles(connection: sa.Connection, span: Span, now: float) -> list[AgentPro
         totals[name].update(sums)
         tasks[name][task] += sums["requests"]
         backends[name][backend] += sums["requests"]
-    lately = Span(now - HEALTH_S, now, (hour_of(now - HEALTH_S), now), ())
-    health = sums_by(connection, lately, ("tenant", "agent"), {})
+    health = sums_by(connection, hours_of(hour_of(now - HEALTH_S), now), ("tenant", "agent"), {})
     buckets = buckets_by(connection, span, ("agent",), {}) or {}
     found = connection.execute(sa.select(agents).order_by(agents.c.last_seen.desc())).mappings().all()
     # Durations are known by the agent's name alone, which two tenants may use.

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from optimizer_ops.history.conditions import equal, step_of, within
 from optimizer_ops.history.spans import Span
 from optimizer_ops.history.sums import GROWTH, HOUR_S, KEYS, ms_of
-from optimizer_ops.history.tables import hourly_latency, requests
+from optimizer_ops.history.tables import daily_latency, hourly_latency, requests
 
 Buckets = Counter[int]
 
@@ -35,17 +35,16 @@ def buckets_by(
 ) -> dict[tuple[Any, ...], Buckets] | None:
     """How many took how long, by names and steps as in `sums_by`.
 
-    The sums of hours know one key at a time: for two the rows are counted; None if they have gone in part.
+    The sums of hours and days know one key at a time: for two the rows are counted; None if they have gone in part.
     """
     found: defaultdict[tuple[Any, ...], Buckets] = defaultdict(Counter)
-    keys = {*by, *where}
-    parts = list(span.edges)
-    if span.hours and len(keys) <= 1:
-        _add_hours(found, connection, span, by, where, step_s)
-    elif span.hours:
+    parts = span.edges
+    if len({*by, *where}) <= 1:
+        _add_sums(found, connection, span, by, where, step_s)
+    elif span.hours or span.days:
         if not _kept_since(connection, span):
             return None
-        parts.append(span.hours)
+        parts = ((span.since, span.until),)
     for part in parts:
         groups = [
             *([step_of(requests.c.asked, span.since, step_s)] if step_s else []),
@@ -65,7 +64,7 @@ def buckets_by(
     return found
 
 
-def _add_hours(
+def _add_sums(
     found: dict[tuple[Any, ...], Buckets],
     connection: sa.Connection,
     span: Span,
@@ -73,16 +72,19 @@ def _add_hours(
     where: Mapping[str, str],
     step_s: float,
 ) -> None:
-    table = hourly_latency.c
     key = next(iter({*by, *where}), "")
-    groups = [*([step_of(table.hour, span.since, step_s)] if step_s else []), *([table.name] if by else [])]
-    named = [table.name == where[key]] if key in where else [] if key else [table.name == ""]
-    question = (
-        sa.select(*groups, table.bucket, sa.func.sum(table.requests))
-        .where(table.by == key, *named, *within(table.hour, span.hours or (0, 0)))
-        .group_by(*groups, table.bucket)
-    )
-    _count(found, connection.execute(question))
+    levels = ((daily_latency, daily_latency.c.day, span.days), (hourly_latency, hourly_latency.c.hour, span.hours))
+    for table, time, parts in levels:
+        steps = [step_of(time, span.since, step_s)] if step_s else []
+        groups = [*steps, *([table.c.name] if by else [])]
+        named = [] if key and key not in where else [table.c.name == where.get(key, "")]
+        for part in parts:
+            question = (
+                sa.select(*groups, table.c.bucket, sa.func.sum(table.c.requests))
+                .where(table.c.by == key, *named, *within(time, part))
+                .group_by(*groups, table.c.bucket)
+            )
+            _count(found, connection.execute(question))
 
 
 def _count(found: dict[tuple[Any, ...], Buckets], rows: Any) -> None:

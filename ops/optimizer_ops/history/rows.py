@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 
 from optimizer_ops.history.conditions import Condition, equal, within
-from optimizer_ops.history.tables import NANO, alerts, calls, happenings, recorder, requests
+from optimizer_ops.history.tables import FAILED, NANO, alerts, calls, happenings, recorder, requests
 from optimizer_ops.history.views import AlertRow, CallRow, Happening, Recording, RequestRow
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -16,9 +16,6 @@ _IDS_END = "\U0010ffff"
 _OF_REQUESTS = ("agent", "backend", "model", "task", "tenant", "op", "priority", "source", "outcome", "flight")
 _OF_CALLS = (*_OF_REQUESTS[:7], "outcome", "worker", "request_id", "flight", "error_code")
 _OF_HAPPENINGS = ("agent", "backend", "tenant", "request_id", "flight", "outcome", "error_code", "source")
-
-FAILED = sa.literal_column("requests.outcome NOT IN ('answered', 'open', 'unknown')", sa.Boolean)
-"""As text: an index holds these rows alone, and only the same words find it."""
 
 
 def requests_of(
@@ -34,7 +31,7 @@ def requests_of(
     """Requests, the newest or the slowest first; `before` is the last one of the page before, by its id."""
     conditions = [*within(requests.c.asked, span), *equal(requests, where, _OF_REQUESTS)]
     if failed:
-        conditions.append(FAILED)
+        conditions.append(sa.literal_column(FAILED, sa.Boolean))
     order: list[Any] = [requests.c.asked.desc(), requests.c.id.desc()]
     if slowest:
         conditions.append(requests.c.total_ms.is_not(None))

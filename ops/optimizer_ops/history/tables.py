@@ -1,7 +1,7 @@
 """The tables of the history. Times are Unix seconds, money is whole billionths of a US dollar, so that sums are exact.
 
 `requests` has a row for each request, `calls` one for each upstream call, `happenings` one for each other event.
-`hourly` and `hourly_latency` add them up as they come, in the same transaction: they stay when those rows have gone.
+`hourly`, `daily` and their latencies add them up as they come, in the same transaction: they stay when the rows go.
 """
 
 import sqlalchemy as sa
@@ -10,6 +10,9 @@ NANO = 1_000_000_000
 
 metadata = sa.MetaData()
 _OPEN = sa.text("outcome = 'open'")
+# As `sums.NO_ERROR`: an index of some rows is found only by the same words.
+FAILED = "outcome NOT IN ('answered', 'open', 'unknown')"
+_FAILED = sa.text(FAILED)
 
 # One row a request. `flight` is its work id without the number of the dispatch: equal for all that shared a call.
 # `source` is None until it is known where the answer came from; `outcome` is open, answered, an error code, or
@@ -45,10 +48,13 @@ requests = sa.Table(
     sa.Column("age_s", sa.Double),
     sa.Column("prompt_chars", sa.BigInteger),
     sa.Column("tags", sa.JSON(none_as_null=True)),
-    sa.Index("requests_asked", "asked"),
+    # All that is searched for stands in one index: whatever does not fit is passed over without its row being read.
+    sa.Index(
+        "requests_search", "asked", "agent", "backend", "outcome", "source", "task", "model", "tenant", "total_ms"
+    ),
+    sa.Index("requests_failed", "asked", sqlite_where=_FAILED, postgresql_where=_FAILED),
     # Alerts judge what has ended lately, whenever it was asked.
     sa.Index("requests_ended", "ended"),
-    sa.Index("requests_agent", "agent", "asked"),
     sa.Index("requests_flight", "flight"),
     sa.Index("requests_open", "asked", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
@@ -94,10 +100,9 @@ calls = sa.Table(
     sa.Column("call_ms", sa.Double),
     sa.Column("total_ms", sa.Double),
     sa.Column("prompt_chars", sa.BigInteger),
-    sa.Index("calls_started", "started"),
+    sa.Index("calls_search", "started", "agent", "backend", "outcome", "task", "model", "tenant"),
     sa.Index("calls_request", "request_id"),
     sa.Index("calls_flight", "flight"),
-    sa.Index("calls_backend", "backend", "started"),
 )
 
 # Every other event: errors, retries, limits, breakers, quotas, dead letters, workers, alerts.
@@ -126,53 +131,62 @@ happenings = sa.Table(
     sa.Index("happenings_flight", "flight"),
 )
 
-# Sums by hour (`hour` is the Unix second it begins) of whatever a request or a call can be asked by. What is not known
-# or does not apply is the empty text: a key column must not be NULL.
-hourly = sa.Table(
-    "hourly",
-    metadata,
-    sa.Column("hour", sa.BigInteger, primary_key=True),
-    sa.Column("tenant", sa.Text, primary_key=True),
-    sa.Column("agent", sa.Text, primary_key=True),
-    sa.Column("task", sa.Text, primary_key=True),
-    sa.Column("backend", sa.Text, primary_key=True),
-    sa.Column("model", sa.Text, primary_key=True),
-    *(
-        sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
-        for name in (
-            "requests",
-            "hits",
-            "collapsed",
-            "answered",
-            "errors",
-            "calls",
-            "calls_answered",
-            "calls_failed",
-            "throttled",
-            "unpriced",
-            "input_tokens",
-            "output_tokens",
-            "cached_input_tokens",
-            "cache_write_tokens",
-            "reasoning_tokens",
-            "cost_nano",
-            "saved_nano",
-        )
-    ),
-    sa.Column("call_ms", sa.Double, nullable=False, server_default="0"),
+# Sums by hour and by day of UTC (`hour`, `day`: the Unix second in which it begins) of whatever a request or a call can
+# be asked by. What is not known or does not apply is the empty text: a key column must not be NULL.
+_SUMS = (
+    "requests",
+    "hits",
+    "collapsed",
+    "answered",
+    "errors",
+    "calls",
+    "calls_answered",
+    "calls_failed",
+    "throttled",
+    "unpriced",
+    "input_tokens",
+    "output_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "cost_nano",
+    "saved_nano",
+    "saved_unpriced",
 )
 
-# How many answered requests took how long in all, by hour: of all (`by` and `name` empty), and of each name of each of
-# the keys of `hourly` alone. Buckets as in `sums.py`. A column for each key would be as many rows as requests.
-hourly_latency = sa.Table(
-    "hourly_latency",
-    metadata,
-    sa.Column("by", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("hour", sa.BigInteger, primary_key=True),
-    sa.Column("bucket", sa.Integer, primary_key=True),
-    sa.Column("requests", sa.BigInteger, nullable=False),
-)
+
+def _sums(name: str, begin: str) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column(begin, sa.BigInteger, primary_key=True),
+        *(sa.Column(key, sa.Text, primary_key=True) for key in ("tenant", "agent", "task", "backend", "model")),
+        *(sa.Column(each, sa.BigInteger, nullable=False, server_default="0") for each in _SUMS),
+        sa.Column("call_ms", sa.Double, nullable=False, server_default="0"),
+    )
+
+
+hourly = _sums("hourly", "hour")
+daily = _sums("daily", "day")
+
+# How many answered requests took how long in all, by hour and day: of all (`by` and `name` empty), and of each name of
+# each of the keys of `hourly` alone. Buckets as in `sums.py`. A column for each key would be as many rows as requests.
+
+
+def _latencies(name: str, begin: str) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("by", sa.Text, primary_key=True),
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column(begin, sa.BigInteger, primary_key=True),
+        sa.Column("bucket", sa.Integer, primary_key=True),
+        sa.Column("requests", sa.BigInteger, nullable=False),
+    )
+
+
+hourly_latency = _latencies("hourly_latency", "hour")
+daily_latency = _latencies("daily_latency", "day")
 
 # Every agent ever seen. Sums are in `hourly`.
 agents = sa.Table(

@@ -1,4 +1,4 @@
-"""Adds up a span: whole hours from `hourly`, edges from the rows themselves."""
+"""Adds up a span: whole days from `daily`, hours from `hourly`, edges from the rows themselves."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,14 @@ import sqlalchemy as sa
 from optimizer_ops.history.conditions import equal, step_of, within
 from optimizer_ops.history.latencies import Buckets, percentile
 from optimizer_ops.history.spans import Span
-from optimizer_ops.history.sums import HOUR_S, KEYS, NO_ERROR, RATE_ONLY, TOKENS
-from optimizer_ops.history.tables import NANO, calls, hourly, requests
+from optimizer_ops.history.sums import HOUR_S, KEYS, NO_ERROR, RATE_ONLY, SAVED, TOKENS
+from optimizer_ops.history.tables import NANO, calls, daily, hourly, requests
 from optimizer_ops.history.views import Totals
 
 Sums = Counter[str]
 Names = tuple[Any, ...]
 
-_OF_REQUESTS = ("requests", "hits", "collapsed", "answered", "errors", "saved_nano")
+_OF_REQUESTS = ("requests", "hits", "collapsed", "answered", "errors", "saved_nano", "saved_unpriced")
 _OF_CALLS = ("calls", "calls_answered", "calls_failed", "throttled", "unpriced", *TOKENS, "cost_nano")
 
 
@@ -32,6 +32,9 @@ _ADDED_REQUESTS: dict[str, sa.ColumnElement[Any]] = {
     "answered": _number(requests.c.outcome == "answered"),
     "errors": _number(requests.c.outcome.not_in(NO_ERROR)),
     "saved_nano": sa.func.sum(requests.c.saved_nano),
+    "saved_unpriced": _number(
+        (requests.c.outcome == "answered") & requests.c.source.in_(SAVED) & requests.c.saved_nano.is_(None)
+    ),
 }
 _ADDED_CALLS: dict[str, sa.ColumnElement[Any]] = {
     "calls": sa.func.count(),
@@ -52,9 +55,10 @@ def sums_by(
     :raises ValueError: if `where` has something that is no key.
     """
     found: defaultdict[Names, Sums] = defaultdict(Counter)
-    if span.hours:
-        measures = {name: sa.func.sum(hourly.c[name]) for name in (*_OF_REQUESTS, *_OF_CALLS)}
-        _add(found, connection, hourly, hourly.c.hour, measures, span, span.hours, by, where, step_s)
+    for table, time, parts in ((daily, daily.c.day, span.days), (hourly, hourly.c.hour, span.hours)):
+        measures = {name: sa.func.sum(table.c[name]) for name in (*_OF_REQUESTS, *_OF_CALLS)}
+        for part in parts:
+            _add(found, connection, table, time, measures, span, part, by, where, step_s)
     for edge in span.edges:
         _add(found, connection, requests, requests.c.asked, _ADDED_REQUESTS, span, edge, by, where, step_s)
         _add(found, connection, calls, calls.c.started, _ADDED_CALLS, span, edge, by, where, step_s)
@@ -93,6 +97,7 @@ def totals_of(sums: Mapping[str, int], buckets: Buckets | None) -> Totals:
         output_tokens=sums.get("output_tokens", 0),
         cost_usd=sums.get("cost_nano", 0) / NANO,
         saved_usd=sums.get("saved_nano", 0) / NANO,
+        saved_unpriced=sums.get("saved_unpriced", 0),
         p50_ms=percentile(buckets, 0.50),
         p95_ms=percentile(buckets, 0.95),
         p99_ms=percentile(buckets, 0.99),

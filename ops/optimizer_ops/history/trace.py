@@ -52,7 +52,7 @@ def _flight(request: RequestRow, leader: RequestRow | None) -> Iterator[_Part]:
         detail = "" if leader is None else f"of request {leader.id}, which {leader.agent} asked"
         yield request.asked, "joined a call", "", detail
     elif request.source == "backend":
-        yield request.asked, "led a call", "", "the answer was not in the cache, and nobody was asking for it"
+        yield request.asked, "led a call", "", "of its own: there was none that it could join"
     if leader is not None:
         yield leader.asked, "leader asked", leader.agent, leader.id
 

@@ -12,7 +12,11 @@ Dimension = Literal["agent", "backend", "model", "task", "tenant"]
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums over a span of time. `requests` = `hits` + `collapsed` + those who led a call, or were refused."""
+    """Sums over a span of time. `requests` = `hits` + `collapsed` + those who led a call, or were refused.
+
+    `unpriced` calls were answered and nobody knows their price, `saved_unpriced` requests neither that of their answer.
+    `calls_unknown` have no end, since they run or were lost with their worker.
+    """
 
     requests: int = 0
     hits: int = 0
@@ -29,6 +33,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int = 0
     cost_usd: float = 0.0
     saved_usd: float = 0.0
+    saved_unpriced: int = 0
     p50_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None

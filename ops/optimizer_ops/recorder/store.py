@@ -103,20 +103,18 @@ def _rows(
     return [dict(row) for row in found.mappings()]
 
 
-def _write(connection: Connection, book: Book) -> None:
+def write_rows(connection: Connection, book: Book) -> None:
+    """Write requests and calls that were added or have changed, and what that does to the sums."""
     for table, kept in ((tables.requests, book.requests), (tables.calls, book.calls)):
         if added := kept.added():
             connection.execute(table.insert(), added)
         if changed := kept.changed():
             _replace(connection, table, changed)
-    if book.happenings:
-        # The number of an event of an earlier version says nothing, but its id does.
-        connection.execute(_insert(connection, tables.happenings).on_conflict_do_nothing(), book.happenings)
     if sums := book.hours():
-        for table, begin, added in ((tables.hourly, "hour", sums), (tables.daily, "day", by_day(sums))):
+        for table, begin, parts in ((tables.hourly, "hour", sums), (tables.daily, "day", by_day(sums))):
             rows = [
                 dict(zip((begin, *KEYS), key, strict=True)) | {name: sum_.get(name, 0) for name in _SUMS}
-                for key, sum_ in added.items()
+                for key, sum_ in parts.items()
             ]
             _add(connection, table, _SUMS, rows)
     if counts := book.latencies():
@@ -125,6 +123,13 @@ def _write(connection: Connection, book: Book) -> None:
             names = (begin, "by", "name", "bucket")
             rows = [dict(zip(names, key, strict=True)) | {"requests": count} for key, count in numbers.items()]
             _add(connection, table, ("requests",), rows)
+
+
+def _write(connection: Connection, book: Book) -> None:
+    write_rows(connection, book)
+    if book.happenings:
+        # The number of an event of an earlier version says nothing, but its id does.
+        connection.execute(_insert(connection, tables.happenings).on_conflict_do_nothing(), book.happenings)
     _write_sources(connection, book)
     if book.agents:
         _replace(connection, tables.agents, list(book.agents.values()))
