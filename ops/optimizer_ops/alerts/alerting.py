@@ -88,10 +88,14 @@ class Alerting:
         if not self._restored:
             await self._watch.restore()
             self._restored = True
+            self._wake()
             self._log.info("watching", sinks=[delivery.sink for delivery in self._deliveries])
         if await self._watch.look():
-            for delivery in self._deliveries:
-                delivery.wake()
+            self._wake()
+
+    def _wake(self) -> None:
+        for delivery in self._deliveries:
+            delivery.wake()
 
     def _take(self) -> bool:
         now = time.time()
