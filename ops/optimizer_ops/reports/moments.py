@@ -1,0 +1,36 @@
+"""Moments as people write them: `30m`, `24h`, `7d` ago, `2026-11-01`, `2026-11-01T14:30`. Pure."""
+
+from datetime import datetime
+
+from optimizer_ops.dead.ages import age_s
+
+
+def moment(text: str, now: float) -> float:
+    """Unix seconds; a date is midnight by the clock of this machine.
+
+    :raises ValueError: with a sentence.
+    """
+    written = text.strip()
+    try:
+        return now - age_s(written)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(written).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(
+            f"{text!r} is no moment: write how long ago (30m, 24h, 7d) or a date (2026-11-01, 2026-11-01T14:30)."
+        ) from None
+
+
+def clock(at: float, now: float) -> str:
+    """`22:18:05` of today, else `11-21 22:18:05`, with the year if it is another one."""
+    then, today = (datetime.fromtimestamp(each).astimezone() for each in (at, now))
+    if then.date() == today.date():
+        return f"{then:%H:%M:%S}"
+    return f"{then:%m-%d %H:%M:%S}" if then.year == today.year else f"{then:%Y-%m-%d %H:%M:%S}"
+
+
+def day(at: float) -> str:
+    """`Sat 2026-11-21 22:18`."""
+    return f"{datetime.fromtimestamp(at).astimezone():%a %Y-%m-%d %H:%M}"
