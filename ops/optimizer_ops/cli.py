@@ -23,6 +23,7 @@ from optimizer_ops.doctor.command import app as doctor
 from optimizer_ops.forget.command import app as forget
 from optimizer_ops.permissions.command import app as permissions
 from optimizer_ops.recorder.command import app as recorder
+from optimizer_ops.recorder.history_command import app as history
 from optimizer_ops.reports.command import app as reports
 from optimizer_ops.status.command import app as status
 from optimizer_ops.systemd.command import app as install
@@ -237,6 +238,7 @@ def topology(
 
 
 app.add_typer(recorder)
+app.add_typer(history, name="history", rich_help_panel="Watching it")
 app.add_typer(status)
 app.add_typer(top)
 app.add_typer(reports)

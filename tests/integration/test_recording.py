@@ -1,5 +1,7 @@
 """What becomes of events in the history, on SQLite and on a real PostgreSQL."""
 
+import io
+import json
 import random
 import time
 
@@ -11,6 +13,8 @@ from alembic.migration import MigrationContext
 from tests.support.postgres import PrivatePostgres
 from tests.support.recorded import NOON, Fleet, assert_sums_hold, rows
 
+from optimizer_backends.prices import Prices
+from optimizer_config.model import Backend
 from optimizer_ops.history import tables
 from optimizer_ops.history.database import (
     DatabaseUnavailable,
@@ -21,6 +25,8 @@ from optimizer_ops.history.database import (
     reading,
 )
 from optimizer_ops.history.tables import NANO
+from optimizer_ops.recorder.export import export
+from optimizer_ops.recorder.reprice import Repriced, reprice
 from optimizer_ops.recorder.retention import Retention
 from optimizer_ops.recorder.store import HistoryStore
 from optimizer_ops.recorder.writer import Writer
@@ -348,3 +354,55 @@ def test_a_database_that_is_not_there_is_one_sentence(tmp_path):
         migrate(open_engine("postgresql+psycopg://me:secret@127.0.0.1:1/history"))
     assert "127.0.0.1:1" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_calls_are_priced_anew_with_what_hangs_on_them(engine, store, tmp_path):
+    """A new price changes the call, what its leader paid and others saved, and the sums; none known changes nothing."""
+    fleet = Fleet()
+    store.record([fleet.asked("r1", "f.1.1"), fleet.joined("r2", "f.1.1"), fleet.hit("r3")], 0)
+    store.record([fleet.finished("r1", "f.1.1", "c1", cost=None)], 0)
+    store.record([fleet.asked("r4", "g.2.1"), fleet.finished("r4", "g.2.1", "c2", backend="gone")], 0)
+    file = tmp_path / "prices.toml"
+    file.write_text("[groq.m]\ninput = 2\noutput = 10\n")
+    backends = {"groq": Backend("groq", "openai", "http://127.0.0.1", ("m",))}
+
+    (done,) = reprice(engine, Prices(str(file)), backends, 0.0)
+
+    # 100 × 2 + 50 × 10 millionths of a dollar.
+    assert done == Repriced(calls=2, changed=1, difference_nano=700_000)
+    assert rows(engine, tables.calls)["c1"]["price_version"].startswith("prices.toml ")
+    assert {id_: told(row, "cost_nano", "saved_nano") for id_, row in rows(engine, tables.requests).items()} == {
+        "r1": (700_000, None),
+        "r2": (None, 700_000),
+        "r3": (None, 2_000_000),
+        "r4": (4_000_000, None),
+    }
+    assert_sums_hold(engine)
+    (again,) = reprice(engine, Prices(str(file)), backends, 0.0)
+    assert (again.changed, again.difference_nano) == (0, 0)
+
+
+@pytest.mark.parametrize("step", [1, 2, 100])
+def test_all_rows_are_exported_once_in_their_order(engine, store, step, monkeypatch):
+    """Each row since the moment is a line of JSON, however many fit into a step and however many share a moment."""
+    monkeypatch.setattr("optimizer_ops.recorder.export.STEP_ROWS", step)
+    fleet = Fleet()
+    fleet.now = NOON
+    batch = [fleet.hit(f"r{number}") for number in range(5)]
+    batch = [msgspec.structs.replace(event, time=NOON + number // 2) for number, event in enumerate(batch)]
+    store.record([*batch, fleet.asked("r9", "f.1.1"), fleet.finished("r9", "f.1.1", "c1")], 0)
+
+    out = io.StringIO()
+    assert export(engine, "requests", NOON + 0.5, out) == 3
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert sorted(line["id"] for line in lines) == ["r2", "r3", "r4"]
+    assert [line["asked"] for line in lines] == sorted(line["asked"] for line in lines)
+    out = io.StringIO()
+    export(engine, "calls", 0.0, out)
+    (call,) = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert told(call, "id", "cost_usd", "input_tokens", "usage") == (
+        "c1",
+        0.004,
+        100,
+        {"prompt_tokens": 100, "completion_tokens": 50},
+    )

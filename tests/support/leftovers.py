@@ -7,7 +7,7 @@ import pika  # type: ignore[import-untyped]
 import pika.exceptions  # type: ignore[import-untyped]
 import redis
 
-from optimizer_wire.topology import Names, backend_topology, shared_topology
+from optimizer_wire.topology import Names, backend_topology, recorder_topology, shared_topology
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class AmqpCleanup:
     def shared(self) -> None:
         """Add what every process of the product declares."""
         topology = shared_topology(self.names)
-        self.queues.update(queue.name for queue in topology.queues)
+        self.queues.update(queue.name for queue in (*topology.queues, *recorder_topology(self.names).queues))
         self.exchanges.update(exchange.name for exchange in topology.exchanges)
 
     def backends(self, *backends: str) -> None:
