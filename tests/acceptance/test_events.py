@@ -76,9 +76,10 @@ def live(stack: Stack, tap: Tap) -> Seen:
     processes = [stack.worker(name, **environment) for name in stack.backends] + [stack.coordinator(**environment)]
     stack.ready(*processes)
     asyncio.run(work(stack))
-    # An operator turns something.
-    words = [sys.executable, "-m", "optimizer_ops", "resume", "gamma"]
-    subprocess.run(words, env=stack.environment(), check=True, timeout=30, stdout=subprocess.DEVNULL)
+    # An operator turns something, and flushes.
+    for words in (("resume", "gamma"), ("cache", "flush", "--all", "--yes")):
+        command = [sys.executable, "-m", "optimizer_ops", *words]
+        subprocess.run(command, env=stack.environment(), check=True, timeout=30, stdout=subprocess.DEVNULL)
     tap.publish(tap.names.requests, tap.names.requests, f"\xc1 {MARKER}".encode("latin-1"), type="optimizer.request.v1")
     tap.publish(tap.names.calls, "alpha.batch", MARKER.encode(), type="optimizer.call.v1")
     waiter = {"id": "r", "reply_to": tap.reply_to, "deadline_ms": 1, "agent": "agent-1", "tenant": "default"}

@@ -189,7 +189,8 @@ async def test_flush(api, deployment):
 
     assert tasks == {"code": 2, "long": 1}
     assert counted["answers"] == removed["answers"] == 2
-    assert told.fields["message"].startswith("2 answers were flushed: task code.")
+    assert told.fields["message"].startswith("the HTTP API on ")
+    assert ": 2 answers were flushed: task code." in told.fields["message"]
     assert api.get("/optimization/cache-stats")["stored"]["by"]["task"] == [
         {"name": "long", "answers": 1, "memory_bytes": pytest.approx(200, abs=150)}
     ]

@@ -1,44 +1,18 @@
-"""What an operator turned, as an event: whoever looks later at the history is to see who did what, and when."""
+"""What an operator turned, as an event."""
 
-import getpass
-import socket
 from typing import Literal
 
 from optimizer_config.model import Config
-from optimizer_service.outbox import Outbox
+from optimizer_ops import operator_events
 from optimizer_state.store import Store
 from optimizer_wire import events
-from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.events import event
-from optimizer_wire.ids import new_id
-from optimizer_wire.session import Session
-from optimizer_wire.topology import Names
 
 Act = Literal["paused", "draining", "resumed", "unblocked", "limits_set", "limits_reset"]
-_CONNECT_S = 3.0
 
 
 async def tell(config: Config, store: Store, backend: str, act: Act, sentence: str) -> str | None:
     """Publish the event; returns a sentence if it could not be told. The change itself needs no RabbitMQ."""
-    source = f"operator/{new_id()[-12:]}"
-    happened = event(events.OPERATOR, source, backend=backend, outcome=act, message=f"{_who()}: {sentence}")
-    names = Names(config.prefix)
-    try:
-        async with await Session.open(config.amqp_url, "optimizer operator", timeout_s=_CONNECT_S) as session:
-            # Before any process has run there is nobody to tell.
-            if await session.exchange_exists(names.events):
-                channel = await session.channel()
-                await Outbox(channel, names, store).tell(happened)
-                await channel.flush()
-    except BrokerUnavailable as error:
-        return f"This holds, but is not told as an event. {error}"
-    return None
-
-
-def _who() -> str:
-    """The user of this machine, and the machine."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in a container
-        name = "somebody"
-    return f"{name}@{socket.gethostname()}"
+    message = f"{operator_events.who()}: {sentence}"
+    happened = event(events.OPERATOR, operator_events.SOURCE, backend=backend, outcome=act, message=message)
+    return await operator_events.tell(config, store, happened)

@@ -18,10 +18,10 @@ from optimizer_ops.cache.told import tell
 from optimizer_ops.cache.words import sentence
 from optimizer_ops.history.reader import History, HistoryUnavailable
 from optimizer_ops.history.views import Totals
+from optimizer_ops.operator_events import who
 from optimizer_service.lifetime import EXIT_UNAVAILABLE, run
 from optimizer_state.selection import Selection
 from optimizer_state.store import RedisAway, Store
-from optimizer_wire.ids import new_id
 
 EXIT_NOT_FOUND = 1
 _DAY_S = 24 * 3600
@@ -104,7 +104,7 @@ def flush(
             confirm(counted)
         with _progress("Removing") as progress:
             tally = await run_flush(store, what, older_than_s=older_than_s, progress=progress)
-        untold = await tell(config, store, tally, f"cli/{new_id()[-12:]}")
+        untold = await tell(config, store, tally, who())
         if untold:
             print(f"optimizer: warning: {untold}", file=sys.stderr)
         return _told(tally, as_json=as_json)

@@ -1,6 +1,7 @@
 """`/optimization/cache-stats`, `POST /api/cache/flush`: the stored answers."""
 
 import asyncio
+import socket
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,10 +19,9 @@ from optimizer_ops.dead.ages import age_s
 from optimizer_ops.history.reader import HistoryUnavailable
 from optimizer_service.logs import logger
 from optimizer_state.selection import Selection
-from optimizer_wire.ids import new_id
 from optimizer_wire.messages import Task
 
-_SOURCE = f"dashboard/{new_id()[-12:]}"
+_WHO = f"the HTTP API on {socket.gethostname()}"
 _Fingerprint = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{4,32}}{END}", description="Whole, or how it begins.")]
 _Namespace = Annotated[str, msgspec.Meta(max_length=200, description="'' is the usual one.")]
 _Age = Annotated[
@@ -72,7 +72,7 @@ async def flush_cache(asked: Asked) -> FlushTally:
     tally = await flush(asked.sources.store, what, older_than_s=older_than_s, dry_run=wish.dry_run)
     if not wish.dry_run:
         asked.sources.cached.forget()
-        untold = await tell(asked.sources.config, asked.sources.store, tally, _SOURCE)
+        untold = await tell(asked.sources.config, asked.sources.store, tally, _WHO)
         log = logger("dashboard")
         log.info("flushed", answers=tally.answers, what=what.words(), older_than_s=older_than_s, untold=untold)
     return tally
