@@ -27,6 +27,8 @@ async def examine(config: Config) -> list[Finding]:
                 area.failed(
                     f"RabbitMQ takes no messages: {why}.", "Give it room: rabbitmqctl status shows memory and disk."
                 )
+            elif probe.refused:
+                area.ok("Whether it has an alarm is not told to this user, who may not publish to queues.")
             else:
                 area.ok("It has no alarm: it takes messages.")
             await _topology(area, config, session)

@@ -17,7 +17,7 @@ ALARM_S = 1.0
 class AlarmProbe:
     """Asks on a connection of its own: RabbitMQ tells of an alarm only who publishes, and reads nothing more from it.
 
-    What is published goes to no queue. A user who may not publish to queues is never told of an alarm.
+    What is published goes to no queue. A user who may not publish to queues is never told of an alarm: `refused`.
     """
 
     def __init__(self, url: str, names: Names) -> None:
@@ -26,14 +26,14 @@ class AlarmProbe:
         self._session: Session | None = None
         self._channel: Channel | None = None
         self._told = asyncio.Event()
-        self._refused = False
+        self.refused = False
 
     async def reason(self, *, timeout_s: float) -> str | None:
         """Why RabbitMQ takes no messages now; None if it does, or if nobody can know.
 
         :raises BrokerUnavailable: if it cannot be reached.
         """
-        if self._refused:
+        if self.refused:
             return None
         session = await self._opened(timeout_s)
         if session.blocked or self._channel is None:
@@ -41,7 +41,7 @@ class AlarmProbe:
         self._told.clear()
         await self._channel.publish("", self._key, b"", Properties(PING_TYPE, new_id(), content_type="text/plain"))
         await self._answered(self._channel)
-        self._refused = session.refused is not None
+        self.refused = session.refused is not None
         return session.blocked
 
     async def close(self) -> None:
