@@ -16,10 +16,10 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := off
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo services programs test test-all test-faults test-newer test-compose soak model test-model check bench fmt lock clean
+.PHONY: help install demo services programs test test-all test-faults test-newer test-compose test-browser soak model test-model check bench fmt lock clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(LOCKS) ## Make .venv with the locked versions and the project itself.
 
@@ -34,19 +34,19 @@ services: install ## Make RabbitMQ and Redis available (running ones, Docker, in
 	@$(BIN)/python -m optimizer_ops.services up
 
 test: programs ## Run the tests that take seconds.
-	@$(BIN)/python -m pytest -m "not slow and not real_model and not compose" -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not real_model and not compose and not browser" -n 3 --dist loadfile $(ARGS)
 
 test-all: programs ## Run all tests, those that take minutes too.
-	@$(BIN)/python -m pytest -m "not real_model and not compose" $(ARGS)
+	@$(BIN)/python -m pytest -m "not real_model and not compose and not browser" $(ARGS)
 
 test-faults: programs ## Run every row of the fault table, minutes long ones too (under 40 minutes).
-	@$(BIN)/python -m pytest -m "not real_model and not compose" tests/faults $(ARGS)
+	@$(BIN)/python -m pytest -m "not real_model and not compose and not browser" tests/faults $(ARGS)
 
 # Newer servers than the installed ones, in a folder in which another Debian with them is unpacked; needs root.
 test-newer: export OPTIMIZER_TEST_SERVERS := $(SERVERS)
 test-newer: install ## Run what talks to servers against newer ones: SERVERS=folder (see CONTRIBUTING.md).
 	@$(BIN)/python -m tests.support.newer
-	@$(BIN)/python -m pytest -m "not slow and not real_model and not compose" tests/integration tests/acceptance tests/faults $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not real_model and not compose and not browser" tests/integration tests/acceptance tests/faults $(ARGS)
 
 test-compose: install ## Run the whole deployment in containers; without an engine, as root, in one of its own.
 	@$(BIN)/python -m pytest -m compose -s tests/compose $(ARGS)
@@ -75,6 +75,12 @@ check: install ## Look at style, types, layers, docstrings of tests and locks.
 	  || { $(BIN)/interrogate -vv --whitelist-regex '^test_' tests | grep MISSED; echo "Each test states its fact in a docstring."; exit 1; }
 	@! grep -nE '^ *-|://' requirements/client.txt requirements/server.txt requirements/dev.txt | grep -vE ':    --hash=sha256:' \
 	  || { echo "A lock file names an index or an option; make it again: make lock"; exit 1; }
+
+# Debian's Chromium, installed by apt-get when root; without it those tests are skipped, or fail where CI is set.
+test-browser: programs ## Look at the dashboard in a real headless Chromium, at three widths, in both schemes.
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { [ "$$(id -u)" != 0 ] \
+	  || { apt-get update -qq && apt-get install -y -qq chromium; }; }
+	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 bench: services ## Measure, with a bare AMQP round trip beside it.
 	@$(BIN)/python -m tests.bench $(ARGS)
