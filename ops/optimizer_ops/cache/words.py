@@ -9,7 +9,7 @@ def sentence(tally: FlushTally) -> str:
     meant = [] if tally.what.everything and tally.older_than_s is not None else [tally.what.words()]
     if tally.older_than_s is not None:
         meant.append(f"older than {duration(tally.older_than_s)}")
-    verb = "would be" if tally.dry_run else "was" if tally.answers == 1 else "were"
+    verb = "would be" if tally.dry_run else "was" if tally.answers <= 1 else "were"
     said = f"{count_of(tally.answers, 'answer')} {verb} flushed: {', '.join(meant)}."
     took = "It takes" if tally.answers == 1 else "They take"
     if not tally.dry_run:
