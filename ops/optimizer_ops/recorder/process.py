@@ -1,7 +1,6 @@
 """The recorder as a process: from its configuration to its exit code."""
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 
 from sqlalchemy.engine import Engine
@@ -11,7 +10,6 @@ from optimizer_config.errors import ConfigError
 from optimizer_config.model import Config
 from optimizer_ops.alerts.part import Alerts
 from optimizer_ops.history.database import DatabaseUnavailable, WrongVersion, migrate, open_engine, shown
-from optimizer_ops.recorder.listener import Listener
 from optimizer_ops.recorder.recorder import Recorder
 from optimizer_ops.recorder.retention import EVERY_S, Retention
 from optimizer_ops.recorder.store import HistoryStore
@@ -42,7 +40,6 @@ async def serve(
     admin_host: str = "127.0.0.1",
     admin_port: int = 0,
     admin_token: Secret | None = None,
-    listeners: Sequence[Listener] = (),
 ) -> int:
     """Run a recorder until it is asked to stop; returns the exit code."""
     instance = new_id()[-12:]
@@ -55,7 +52,7 @@ async def serve(
         log.error("cannot start", reason=str(error))
         return EXIT_CONFIG
     writer = Writer(HistoryStore(engine, instance), log)
-    recorder = Recorder(Names(config.prefix), writer, listeners, stop, log)
+    recorder = Recorder(Names(config.prefix), writer, stop, log)
 
     def readiness() -> Readiness:
         missing = {} if recorder.serving else {"rabbitmq": "not consuming"}
@@ -68,13 +65,12 @@ async def serve(
     background: list[asyncio.Future[None]] = []
     try:
         log.info("admin", url=await admin.start())
-        background.append(asyncio.ensure_future(keep_informed(readiness, stop)))
+        background.append(asyncio.ensure_future(keep_informed(readiness, stop, flowing=lambda: writer.flowing)))
         if not await _migrated(engine, writer, stop):
             return 0
         log.info("history", at=shown(engine), keep_days=config.keep_days)
         retention = Retention(engine, config.keep_days, config.keep_hourly_days, log)
         background.append(asyncio.ensure_future(every(EVERY_S, retention.run)))
-        background.extend(asyncio.ensure_future(every(TICK_S, listener.tick)) for listener in listeners)
         background.append(asyncio.ensure_future(every(TICK_S, alerts.run)))
         await keep_session(config.amqp_url, f"optimizer recorder {instance}", recorder.serve, stop, log)
     except (AdminRefused, WrongVersion) as error:

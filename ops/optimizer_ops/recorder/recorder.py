@@ -2,7 +2,7 @@
 
 ::
 
-    optimizer.events.recorder ─► inbox ─► batch (one transaction) ─► ack ─► listeners
+    optimizer.events.recorder ─► inbox ─► batch (one transaction) ─► ack
 
 An event is acked once its transaction is committed. What is delivered again after that changes nothing, because each
 source numbers its events. Of several recorders RabbitMQ lets one have the events; the others stand by.
@@ -14,7 +14,6 @@ from contextlib import suppress
 
 from aiormq.abc import DeliveredMessage
 
-from optimizer_ops.recorder.listener import Listener
 from optimizer_ops.recorder.metrics import REFUSED, WAITING
 from optimizer_ops.recorder.writer import Writer
 from optimizer_service.lifetime import first_of
@@ -40,12 +39,9 @@ _DRAIN_S = 10.0
 class Recorder:
     """One recorder process. `serving` says whether it is connected and would get events."""
 
-    def __init__(
-        self, names: Names, writer: Writer, listeners: Sequence[Listener], stop: asyncio.Event, log: Logger
-    ) -> None:
+    def __init__(self, names: Names, writer: Writer, stop: asyncio.Event, log: Logger) -> None:
         self._names = names
         self._writer = writer
-        self._listeners = listeners
         self._stop = stop
         self._log = log
         self.serving = False
@@ -54,7 +50,7 @@ class Recorder:
         """Record until the session is lost or the process is asked to stop; then write what was taken."""
         channel = await session.channel()
         await session.declare(recorder_topology(self._names))
-        shift = _Shift(self._writer, self._listeners, session, channel, self._log)
+        shift = _Shift(self._writer, session, channel, self._log)
         queue = self._names.recorder
         tag = await channel.consume(queue, shift.deliver, prefetch=PREFETCH, on_cancel=session.lost.set)
         self.serving = True
@@ -88,11 +84,8 @@ class Recorder:
 class _Shift:
     """The work on one session."""
 
-    def __init__(
-        self, writer: Writer, listeners: Sequence[Listener], session: Session, channel: Channel, log: Logger
-    ) -> None:
+    def __init__(self, writer: Writer, session: Session, channel: Channel, log: Logger) -> None:
         self._writer = writer
-        self._listeners = listeners
         self._session = session
         self._channel = channel
         self._log = log
@@ -158,9 +151,6 @@ class _Shift:
             return
         for message in messages:
             await self._channel.ack(delivery_of(message)[0])
-        if new:
-            for listener in self._listeners:
-                await self._tell(listener, new)
 
     def _read(self, message: DeliveredMessage) -> Event | None:
         try:
@@ -169,9 +159,3 @@ class _Shift:
             REFUSED.inc()
             self._log.error("event not understood", reason=str(error)[:300])
             return None
-
-    async def _tell(self, listener: Listener, new: Sequence[Event]) -> None:
-        try:
-            await listener.on_events(new)
-        except Exception:  # noqa: BLE001 - the history goes on, whatever becomes of who listens to it
-            self._log.exception("listener failed", listener=type(listener).__name__)

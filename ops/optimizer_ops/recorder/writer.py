@@ -23,6 +23,8 @@ from optimizer_wire.backoff import backoff_s
 from optimizer_wire.events import Event
 
 LONGEST_PAUSE_S = 15.0
+# A transaction takes milliseconds, and a locked database says so after ten seconds.
+STUCK_S = 120.0
 # What a database says of a value that no row can hold, and Python of one that it cannot make into a row.
 _UNFIT = (exc.DataError, exc.IntegrityError, exc.StatementError, OverflowError, ValueError, TypeError, KeyError)
 
@@ -38,7 +40,13 @@ class Writer:
         # When the oldest event that is being written happened; or how old it was, while more wait.
         self._oldest: float | None = None
         self._lag_s = 0.0
+        self._began: float | None = None
         LAG.set_function(self.lag_s)
+
+    @property
+    def flowing(self) -> bool:
+        """Whether no transaction hangs; one that fails and is tried again is known and told."""
+        return self._began is None or time.monotonic() - self._began < STUCK_S
 
     def lag_s(self) -> float:
         """How far the history is behind, in seconds; 0 if nothing waits."""
@@ -51,6 +59,7 @@ class Writer:
         attempt = 0
         self._oldest = min(event.time for event in batch)
         while True:
+            self._began = time.monotonic()
             try:
                 new = await asyncio.to_thread(self._write, batch)
             except DatabaseUnavailable as error:
@@ -59,6 +68,8 @@ class Writer:
                 self.worked()
                 self._lag_s, self._oldest = self.lag_s(), None
                 return new
+            finally:
+                self._began = None
             pause_s = backoff_s(attempt, cap_s=LONGEST_PAUSE_S)
             until = time.monotonic() + pause_s
             while time.monotonic() < until:
@@ -93,8 +104,8 @@ class Writer:
         BATCH.observe(len(batch))
         BATCH_SECONDS.observe(time.monotonic() - began)
         RECORDED.inc(len(new))
-        LOST.inc(lost)
-        if lost:
+        if lost > 0:  # less than none: what had been given up came after all
+            LOST.inc(lost)
             self._log.warning("events are missing", lost=lost)
         return new
 
