@@ -15,6 +15,8 @@ from optimizer_ops.words import count_of, duration
 
 _FAILURES_MOST = 8
 _TIGHT = 0.85
+# The bar and the numbers of a limit, as wide as they get.
+_BESIDE_NAMES = 66
 
 
 def detail_page(detail: Detail, now: float, width: int) -> RenderableType:
@@ -86,8 +88,9 @@ def _hour(detail: Detail) -> str:
 def _limits(status: BackendStatus, now: float, inner: int) -> RenderableType:
     if not status.limits:
         return Text("No limits are configured." if status.workers is not None else "")
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style=DIM, width=inner)
-    table.add_column("limit", ratio=1, no_wrap=True, overflow="ellipsis")
+    names = max(len("limit"), *(len(limit.name) for limit in status.limits))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style=DIM)
+    table.add_column("limit", width=min(names, inner - _BESIDE_NAMES), no_wrap=True, overflow="ellipsis")
     table.add_column("", no_wrap=True)
     for head in ("used", "reserved", "left", "of", "frees at"):
         table.add_column(head, justify="right", no_wrap=True)
