@@ -6,12 +6,13 @@ from optimizer_ops.history.views import AlertRow, Recording
 from optimizer_ops.live.clock import at_clock, until
 from optimizer_ops.live.status import SEVERITIES, BackendStatus, LiveStatus, Problem, Severity
 from optimizer_ops.words import count_of, duration
-from optimizer_wire.events import BACKEND_DOWN
+from optimizer_wire.events import BACKEND_DOWN, DEAD
 from optimizer_wire.topology import CALLS_MAX, RECORDER_MAX, REQUESTS_MAX
 
 # A backend that is blocked for less merely said "slow down".
 PARKED_S = 60.0
 SILENT_RECORDER_S = 60.0
+_SEEN_NOW = frozenset({BACKEND_DOWN, DEAD})
 _NEARLY_FULL = 0.8
 _MUCH = 0.1
 _BLOCKED_DO = {
@@ -26,7 +27,8 @@ def problems_of(
 ) -> list[Problem]:
     """Everything that is wrong or worth knowing, the worst first; with what the history tells, if there is one.
 
-    Of the alerts that last, that of routes that are out is left away: it is seen here as it is now.
+    Of the alerts that last, those of routes that are out and of dead letters are left away: they are seen here as they
+    are now.
     """
     found = [
         *_services(status),
@@ -35,7 +37,7 @@ def problems_of(
         *_routes(status),
         *_backends(status),
         *(_recorder(recording, status) if recording is not None else ()),
-        *(_alert(alert) for alert in alerts if alert.until is None and alert.name != BACKEND_DOWN),
+        *(_alert(alert) for alert in alerts if alert.until is None and alert.name not in _SEEN_NOW),
     ]
     return sorted(found, key=lambda problem: SEVERITIES.index(problem.severity))
 

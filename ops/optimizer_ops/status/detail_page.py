@@ -78,6 +78,8 @@ def _hour(detail: Detail) -> str:
     if detail.missing:
         return detail.missing
     hour = detail.hour
+    if not hour.calls:
+        return "no calls"
     return (
         f"{count_of(hour.calls, 'call')}, {hour.calls_failed:,} failed, {hour.throttled:,} of them throttled; "
         f"p50 {milliseconds(hour.p50_ms)}, p95 {milliseconds(hour.p95_ms)}, p99 {milliseconds(hour.p99_ms)}; "
