@@ -45,8 +45,8 @@ async def agent(request: Request) -> Response:
         sources.ask(History.agents, since),
         sources.ask(History.totals, since, **who),
         sources.ask(History.timeline, since, step_s=span.step_s, **who),
-        sources.ask(History.shares, "task", since, **who),
-        sources.ask(History.shares, "backend", since, **who),
+        sources.ask(History.shares, "task", since, percentiles=False, **who),
+        sources.ask(History.shares, "backend", since, percentiles=False, **who),
         sources.ask(History.requests, since, limit=_LATEST, **who),
         sources.ask(History.requests, since, limit=_LATEST, failed=True, **who),
     )

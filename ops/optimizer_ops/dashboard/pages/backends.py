@@ -39,8 +39,8 @@ async def backend(request: Request) -> Response:
     totals, points, agents, models, calls, happenings = await asked.all(
         sources.ask(History.totals, since, backend=name),
         sources.ask(History.timeline, since, step_s=span.step_s, backend=name),
-        sources.ask(History.shares, "agent", since, backend=name),
-        sources.ask(History.shares, "model", since, backend=name),
+        sources.ask(History.shares, "agent", since, percentiles=False, backend=name),
+        sources.ask(History.shares, "model", since, percentiles=False, backend=name),
         sources.ask(History.calls, since, limit=_LATEST, backend=name),
         sources.ask(History.happenings, since, limit=_LATEST, backend=name),
     )

@@ -36,7 +36,7 @@ async def requests(request: Request) -> Response:
             failed=failed,
             **where,
         ),
-        *(sources.ask(History.shares, by, since) for by in ("agent", "backend", "task")),
+        *(sources.ask(History.shares, by, since, percentiles=False) for by in ("agent", "backend", "task")),
     )
     rows = rows or []
     return await page(
