@@ -77,7 +77,7 @@ def levels_of(backend: Backend, look: Look) -> Levels:
     return Levels(
         backend=backend.name,
         at_ms=now_ms,
-        limits=tuple(_limit(window, view.levels[window.name], look, now_ms) for window in windows_of(backend.limits)),
+        limits=tuple(limit_level(each, view.levels[each.name], look, now_ms) for each in windows_of(backend.limits)),
         concurrency=LimitLevel(
             CONCURRENCY, "requests", configured=backend.concurrency, count=view.concurrency, reserved=view.calls
         ),
@@ -88,7 +88,8 @@ def levels_of(backend: Backend, look: Look) -> Levels:
     )
 
 
-def _limit(window: Window, level: Level, look: Look, now_ms: int) -> LimitLevel:
+def limit_level(window: Window, level: Level, look: Look, now_ms: int) -> LimitLevel:
+    """The level of one limit as a look shows it."""
     slots = look.slots[window.name]
     leaving = [window.leaves_ms(slot) for slot, used in slots.items() if used and window.counts(slot, now_ms)]
     return LimitLevel(

@@ -33,7 +33,7 @@ from optimizer_ops.top.command import app as top
 _ORDER = (
     *("coordinator", "worker", "recorder", "dashboard", "up", "simulate", "install"),
     *("ask", "fetch"),
-    *("status", "alerts", "top", "backends", "budgets", "agents", "costs", "calls", "trace", "events"),
+    *("status", "alerts", "top", "backends", "budgets", "quotas", "agents", "costs", "calls", "trace", "events"),
     *("doctor", "config", "topology"),
     *("pause", "drain", "resume", "unblock", "budget", "cache", "dead", "permissions", "forget"),
 )

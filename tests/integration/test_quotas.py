@@ -8,6 +8,7 @@ from optimizer_config.amounts import Amounts
 from optimizer_config.model import Limit, Reset
 from optimizer_config.model import Quotas as Settings
 from optimizer_state.grants import Settled
+from optimizer_state.quota_reader import QuotaReader
 from optimizer_state.quotas import Quotas, Wish
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.messages import Waiter
@@ -192,3 +193,22 @@ async def test_without_redis(private_redis, prefix):
         await quota.give_back(waiter(store, "b"))
     finally:
         await store.close()
+
+
+async def test_what_is_used_can_be_seen(store):
+    """A look tells everybody's use of each quota, the tightest first, and leaves out those no longer configured."""
+    named = Settings("wait", {"fleet": (limit(6),), "agent": (limit(2),)}, {"bert": (limit(4, name="own"),)})
+    quota = Quotas(store, named)
+    assert await let_through(store, quota, "ab", "anna", "blue") == ["a", "b"]
+    assert await let_through(store, quota, "c", "bert", "blue") == ["c"]
+
+    found = await QuotaReader(store, named).levels()
+
+    seen = [(each.subject, each.who, each.level.name, each.level.used, each.level.left) for each in found]
+    assert seen == [
+        ("agent", "blue/anna", "rpm", 2, 0),
+        ("fleet", "", "rpm", 3, 3),
+        ("agent", "blue/bert", "own", 1, 3),
+    ]
+    assert all(59_000 < each.level.frees_ms <= 62_000 for each in found)
+    assert await QuotaReader(store, Settings("wait", {"fleet": (limit(6, name="other"),)})).levels() == []

@@ -36,6 +36,18 @@ def budgets(
     raise typer.Exit(run(show(settings, backends or (), watch=watch, as_json=as_json)))
 
 
+@app.command(rich_help_panel="Watching it")
+def quotas(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show what agents, tenants and the fleet have used of their quotas, and when these have room again."""
+    from optimizer_ops.budgets.quotas import show
+    from optimizer_service.lifetime import run
+
+    raise typer.Exit(run(show(configuration(config), as_json=as_json)))
+
+
 @app.command(rich_help_panel="Steering it")
 def pause(backend: BackendArgument, config: ConfigOption = None) -> None:
     """Let no call start at a backend; what waits there moves to another one of its route, or waits."""
