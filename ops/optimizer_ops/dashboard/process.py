@@ -18,6 +18,7 @@ from optimizer_ops.live.live import Live
 from optimizer_service.health import AdminRefused, PortTaken, Readiness, Unprotected, is_loopback
 from optimizer_service.lifetime import EXIT_CONFIG, stop_on_signals
 from optimizer_service.logs import logger
+from optimizer_service.metrics import describe_process
 from optimizer_service.systemd import keep_informed
 
 # What a viewer has begun may end within this time when the process is asked to stop.
@@ -47,6 +48,7 @@ async def serve(config: Config, *, host: str = "127.0.0.1", port: int = 8502, to
             timeout_graceful_shutdown=_GRACE_S,
         )
     )
+    describe_process("dashboard", Readiness, uses=())
     bound_host, bound_port = listener.getsockname()[:2]
     shown = f"[{bound_host}]" if ":" in bound_host else bound_host
     log.info("ready", url=f"http://{shown}:{bound_port}", actions="with the token" if token else "none: read-only")
