@@ -4,12 +4,15 @@ import asyncio
 import fcntl
 import json
 import os
+import sqlite3
 import struct
 import subprocess
 import sys
 import termios
+import time
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 from uuid import UUID
 
@@ -19,13 +22,15 @@ from tests.support.stack import Stack, wait_until
 from tests.support.tap import Message, Tap, shared_stack
 
 from optimizer_client import AsyncOptimizer, OptimizerError, QuotaExceeded
+from optimizer_ops.history.database import migrate, open_engine, writing
+from optimizer_ops.history.tables import hourly
 from optimizer_wire import codec
 from optimizer_wire.events import KINDS, Event
 
 # Words that must not be found anywhere: in every prompt and parameter of the agents, and in the key of every backend.
 MARKER = "xylophonequagmire"
 KEY = "sk-simulated-1f6d0c77b2f94b"
-FRAME = {"v", "id", "type", "source", "time"}
+FRAME = {"v", "id", "type", "source", "time", "seq"}
 
 
 @dataclass
@@ -71,10 +76,15 @@ def live(stack: Stack, tap: Tap) -> Seen:
     stack.routes["code"] = ["beta"]
     stack.routes["creative"] = ["gamma"]
     stack.extra = '[quotas]\nover = "reject"\n[agents.agent-2]\nlimits = { rpm = 1 }\n'
+    # A single request that fails is an alert, and so is a budget that is spent.
+    stack.extra += "[alerts]\nsuccess_rate = 1\nleast_requests = 1\nfor_s = 0\nwindow_s = 600\n"
+    stack.extra += "[alerts.budgets]\nfleet = { usd_per_month = 1 }\n"
     stack.configure()
+    spend(stack.folder / "history.db")
     environment = {"SIMULATED_KEY": KEY, "OPTIMIZER_LOG_LEVEL": "debug"}
     processes = [stack.worker(name, **environment) for name in stack.backends] + [stack.coordinator(**environment)]
-    stack.ready(*processes)
+    recorder = stack.launch("recorder", "optimizer_ops", "recorder", environment=environment)
+    stack.ready(*processes, recorder)
     asyncio.run(work(stack))
     # An operator turns something, and flushes.
     for words in (("resume", "gamma"), ("cache", "flush", "--all", "--yes")):
@@ -94,7 +104,27 @@ def live(stack: Stack, tap: Tap) -> Seen:
     assert [running.stop() for running in workers] == [0, 0, 0]
     wait_until(lambda: "route is out" in coordinator.text(), "the sight of a route that is out")
     assert coordinator.stop() == 0
-    return Seen(tap.events(), {r.name: r.text() for r in processes}, shown, stack.prefix)
+    wanted = {("optimizer.degraded",), ("optimizer.budget.spend",), ("optimizer.backend_down",)}
+    wait_until(lambda: wanted <= told(stack.folder / "history.db"), "the alerts", 30)
+    assert recorder.stop() == 0
+    return Seen(tap.events(), {r.name: r.text() for r in (*processes, recorder)}, shown, stack.prefix)
+
+
+def spend(file: Path) -> None:
+    """A history in which money was spent: the simulated models have no price."""
+    database = open_engine(f"sqlite:///{file}", create=True)
+    migrate(database)
+    who = {"tenant": "t", "agent": "a", "task": "", "backend": "alpha", "model": "m"}
+    with writing(database) as connection:
+        connection.execute(hourly.insert(), who | {"hour": int(time.time() // 3600) * 3600, "cost_nano": 10**9})
+    database.dispose()
+
+
+def told(file: Path) -> set[tuple[str]]:
+    """The names of the alerts that were told as events."""
+    with sqlite3.connect(file) as history:
+        joined = "alerts a join notices n on n.alert_id = a.id"
+        return set(history.execute(f"select a.name from {joined} where n.sink = 'event' and n.sent is not null"))
 
 
 async def work(stack: Stack) -> None:
@@ -156,9 +186,14 @@ def test_documented_fields_are_used(seen):
         "optimizer.call.finished.cost_usd",
         "optimizer.call.failed.cost_usd",
         "optimizer.call.failed.price_version",
+        "optimizer.cache.hit.saved_usd",
         # A failed call used no tokens, and its waiters are told by what follows.
         "optimizer.call.failed.usage",
         "optimizer.call.failed.waiters",
+        # Of a hit that a worker finds instead of making its call, and of a letter that is the end of a flight.
+        "optimizer.cache.hit.work_id",
+        "optimizer.cache.hit.waiters",
+        "optimizer.dead.work_id",
     }
 
 
@@ -182,7 +217,7 @@ def test_sources(seen):
     """Each event names the process that saw it."""
     kinds = {message.fields["source"].rsplit("/", 1)[0] for message in seen.events}
 
-    assert kinds == {"coordinator", "operator", "worker/alpha", "worker/beta", "worker/gamma"}
+    assert kinds == {"coordinator", "operator", "recorder", "worker/alpha", "worker/beta", "worker/gamma"}
 
 
 def test_no_prompt(seen):
