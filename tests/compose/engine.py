@@ -102,8 +102,13 @@ def _own(folder: Path) -> Iterator[Engine]:
         yield engine
     finally:
         _stop(engine, daemon)
+        # It leaves its bridge, and the network namespace of the machine mounted in its folder.
         if not bridge_was_there and _BRIDGE.exists():
             subprocess.run(["ip", "link", "delete", _BRIDGE.name], check=True)
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in mounts:
+            if mount.startswith(f"{folder}/"):
+                subprocess.run(["umount", mount], check=True)
 
 
 def _stop(engine: Engine, daemon: "subprocess.Popen[bytes]") -> None:
