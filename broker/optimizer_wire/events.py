@@ -152,7 +152,18 @@ KINDS: dict[str, EventKind] = {
         EventKind(
             ERROR,
             "a request ended with an error, or a message could not be understood",
-            (*_WHO, "work_id", "fingerprint", "backend", "model", "prompt_chars", "error_code", "message", "waiters"),
+            (
+                *_WHO,
+                "work_id",
+                "call_id",
+                "fingerprint",
+                "backend",
+                "model",
+                "prompt_chars",
+                "error_code",
+                "message",
+                "waiters",
+            ),
         ),
         EventKind(
             RATE_LIMIT,
