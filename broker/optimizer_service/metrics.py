@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from importlib.metadata import version
 from typing import get_args
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from optimizer_service.health import Readiness
 from optimizer_wire.errors import CODES
@@ -17,6 +17,9 @@ from optimizer_wire.messages import Reply, Source
 # From a hit to the longest waits that people still look at.
 REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 OK, NO_SOURCE = "ok", "none"
+
+# When each series began is a second series for each; `process_start_time_seconds` says it once.
+disable_created_metrics()
 
 BUILD_INFO = Gauge("optimizer_build_info", "Always 1; says what runs", ("process", "version"))
 RABBITMQ_UP = Gauge(
