@@ -12,7 +12,13 @@ ALL_EVENTS = "optimizer.*"
 MAX_USER_BYTES = 128
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _PATTERN = re.compile(r"([a-z0-9_]+|\*|#)(\.([a-z0-9_]+|\*|#))*")
-_KEYS = {"agent": ("tenant", "agents"), "worker": ("backends",), "observer": ("events",), "coordinator": ()}
+_KEYS: dict[str, tuple[str, ...]] = {
+    "agent": ("tenant", "agents"),
+    "worker": ("backends",),
+    "observer": ("events",),
+    "coordinator": (),
+    "recorder": (),
+}
 
 
 def read_users(root: Table, backends: dict[str, Backend]) -> dict[str, User]:

@@ -31,7 +31,8 @@ def fleet(stack):
 
 def history_of(stack):
     """The history, read by a way of its own."""
-    found = sqlite3.connect(f"file:{stack.folder / 'history.db'}?mode=ro", uri=True, timeout=10, check_same_thread=False)
+    file = stack.folder / "history.db"
+    found = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10, check_same_thread=False)
     found.row_factory = sqlite3.Row
     return found
 

@@ -54,6 +54,8 @@ backends = ["alpha"]
 [users.beta-worker]
 role = "worker"
 backends = ["beta"]
+[users.book]
+role = "recorder"
 [users.board]
 role = "observer"
 [users.cache-board]
@@ -406,6 +408,17 @@ def _text(result):
 
 
 # --- processes that may not do everything
+
+
+def test_a_recorder_records(line, intruder):
+    """A recorder works with its rights, tells of alerts, and cannot read what agents ask."""
+    recorder = line.launch(
+        "recorder", "optimizer_ops", "recorder", environment={"OPTIMIZER_AMQP_URL": line.broker.url("book")}
+    )
+    line.ready(recorder)
+    assert recorder.stop() == 0
+    assert "ACCESS_REFUSED" not in recorder.text()
+    assert intruder("book").try_to("basic_get", line.names.requests) == REFUSED
 
 
 async def test_an_observer_watches(line, capsys, raw):

@@ -105,7 +105,19 @@ def _observer(name: str, user: User, names: Names, _config: Config) -> Rights:
     )
 
 
-_RIGHTS = {"agent": _agent, "coordinator": _coordinator, "worker": _worker, "observer": _observer}
+def _recorder(name: str, _user: User, names: Names, _config: Config) -> Rights:
+    """Declares its queue and hears every event on it; tells of alerts by events of its own."""
+    own = exactly([names.events, names.recorder])
+    return Rights(name, configure=any_of(own), write=any_of(own), read=any_of(own))
+
+
+_RIGHTS = {
+    "agent": _agent,
+    "coordinator": _coordinator,
+    "worker": _worker,
+    "observer": _observer,
+    "recorder": _recorder,
+}
 
 
 def definitions(rights: list[Rights], vhost: str) -> Mapping[str, list[dict[str, str]]]:

@@ -22,6 +22,7 @@ USERS = {
     "hub": User("coordinator"),
     "w": User("worker", backends=("groq",)),
     "board": User("observer", events=("optimizer.cache.*",)),
+    "book": User("recorder"),
 }
 CONFIG = Config(prefix="o.1", configured=frozenset({"mine"}), users=USERS)
 RIGHTS = {each.user: each for each in rights_of(CONFIG)}
@@ -87,6 +88,15 @@ def test_an_observer_has_its_own_queues():
     assert not any(may("board", "write", name) for name in (NAMES.events, NAMES.requests, "amq.default", NAMES.dead))
     assert not may("board", "read", NAMES.event_queue("board.x", "1"))
     assert RIGHTS["board"].topics[0].write == "^$"
+
+
+def test_a_recorder_hears_all_events_and_no_more():
+    """A recorder may declare and bind its queue of events, and neither read nor publish what agents ask."""
+    assert all(
+        may("book", what, name) for what in ("configure", "write", "read") for name in (NAMES.recorder, NAMES.events)
+    )
+    others = (NAMES.requests, NAMES.calls, NAMES.dead, "amq.default", NAMES.event_queue("board", "1"))
+    assert not any(may("book", what, name) for what in ("configure", "write", "read") for name in others)
 
 
 def texts(words, longest):
