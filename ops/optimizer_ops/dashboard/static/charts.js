@@ -55,7 +55,7 @@
           stroke: style(`--${one.colour}`),
           fill: bars ? style(`--${one.colour}`) : chart.unit === "money" ? style(`--${one.colour}-soft`) : undefined,
           width: bars ? 0 : 1.75,
-          points: { show: chart.at.length < 3 },
+          points: { show: chart.unit === "ms" || chart.at.length < 3, size: 4 },
           paths: bars ? uPlot.paths.bars({ size: [0.82, 40], align: 1 }) : undefined,
           spanGaps: false,
           value: (_, __, series, at) => {
