@@ -36,7 +36,7 @@ def alerts(
 
 @app.command("test")
 def try_(
-    sink: Annotated[str | None, typer.Argument(help="Only this one of [[alerts.sinks]], by its name.")] = None,
+    sink: Annotated[str | None, typer.Argument(help="Only this one of the sinks, by its name.")] = None,
     as_json: AsJson = False,
     config: ConfigOption = None,
 ) -> None:
