@@ -2,16 +2,20 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from time import time as unix_now
 from typing import Any
 
 import sqlalchemy as sa
 
 from optimizer_ops.history.conditions import equal, step_of, within
 from optimizer_ops.history.spans import Span
-from optimizer_ops.history.sums import GROWTH, HOUR_S, KEYS, ms_of
+from optimizer_ops.history.sums import DAY_S, GROWTH, HOUR_S, KEYS, ms_of
 from optimizer_ops.history.tables import daily_latency, hourly_latency, requests
 
 Buckets = Counter[int]
+
+# A quarter of a million rows are counted in a quarter of a second.
+LONGEST_COUNTED_S = 8 * DAY_S
 
 _LN_GROWTH = sa.func.ln(sa.literal(GROWTH, sa.Double))
 _bucket = sa.case(
@@ -35,14 +39,15 @@ def buckets_by(
 ) -> dict[tuple[Any, ...], Buckets] | None:
     """How many took how long, by names and steps as in `sums_by`.
 
-    The sums of hours and days know one key at a time: for two the rows are counted; None if they have gone in part.
+    The sums of hours and days know one key at a time: for two the rows are counted; None if they have gone in part, or
+    the span is longer than `LONGEST_COUNTED_S`.
     """
     found: defaultdict[tuple[Any, ...], Buckets] = defaultdict(Counter)
     parts = span.edges
     if len({*by, *where}) <= 1:
         _add_sums(found, connection, span, by, where, step_s)
     elif span.hours or span.days:
-        if not _kept_since(connection, span):
+        if _seconds(span) > LONGEST_COUNTED_S or not _kept_since(connection, span):
             return None
         parts = ((span.since, span.until),)
     for part in parts:
@@ -90,6 +95,10 @@ def _add_sums(
 def _count(found: dict[tuple[Any, ...], Buckets], rows: Any) -> None:
     for *names, bucket, count in rows:
         found[tuple(names)][bucket] += int(count)
+
+
+def _seconds(span: Span) -> float:
+    return min(span.until, unix_now()) - span.since
 
 
 def _kept_since(connection: sa.Connection, span: Span) -> bool:
