@@ -1,0 +1,103 @@
+"""The recorder through outages: of its database, of RabbitMQ, of itself."""
+
+import asyncio
+import sqlite3
+import time
+
+import pytest
+from tests.support.postgres import PrivatePostgres
+from tests.support.recorded import Fleet, assert_sums_hold, rows
+from tests.support.stack import Stack, wait_until
+
+from optimizer_ops.history import tables
+from optimizer_ops.history.database import migrate, open_engine
+from optimizer_ops.recorder.store import HistoryStore
+from optimizer_ops.recorder.writer import Writer
+from optimizer_service.logs import logger
+from optimizer_wire.codec import encode
+from optimizer_wire.frames import Properties
+from optimizer_wire.messages import CONTENT_TYPE, EVENT_TYPE
+from optimizer_wire.session import Session
+from optimizer_wire.topology import Names
+
+
+async def publish(url, prefix, batch):
+    """Publish events as processes do: not persistent, not confirmed."""
+    async with await Session.open(url, "test") as session:
+        channel = await session.channel()
+        for event in batch:
+            said = Properties(EVENT_TYPE, event.id, content_type=CONTENT_TYPE)
+            await channel.publish(Names(prefix).events, event.type, encode(event), said)
+        await channel.flush()
+
+
+def recorded(stack):
+    """How many events the history says it has, and how many are lost."""
+    with sqlite3.connect(f"file:{stack.folder / 'history.db'}?mode=ro", uri=True) as history:
+        return history.execute("SELECT recorded, lost FROM recorder").fetchone()
+
+
+@pytest.mark.slow
+async def test_what_waits_survives_rabbitmq_and_the_recorder(private_rabbitmq, prefix, tmp_path):
+    """Events told while no recorder ran are there after RabbitMQ was restarted, each once."""
+    stack = Stack(tmp_path, private_rabbitmq.url, "redis://127.0.0.1:6379/0", prefix)
+    stack.configure()
+    try:
+        first = stack.launch("recorder", "optimizer_ops", "recorder")
+        await asyncio.to_thread(stack.ready, first)
+        fleet = Fleet()
+        await publish(private_rabbitmq.url, prefix, [fleet.hit(f"a{number}") for number in range(50)])
+        await asyncio.to_thread(wait_until, lambda: recorded(stack) == (50, 0), "the first events")
+        await asyncio.to_thread(first.kill)
+        await publish(private_rabbitmq.url, prefix, [fleet.hit(f"b{number}") for number in range(500)])
+        await asyncio.to_thread(private_rabbitmq.stop)
+        await asyncio.to_thread(private_rabbitmq.start)
+        second = stack.launch("recorder", "optimizer_ops", "recorder")
+        await asyncio.to_thread(wait_until, lambda: recorded(stack) == (550, 0), "what waited", 40)
+        assert second.stop() == 0
+    finally:
+        stack.close()
+
+
+async def test_a_locked_database_is_waited_for(tmp_path, monkeypatch):
+    """While another program writes, nothing is lost: why is said, and the batch is written as soon as it can be."""
+    monkeypatch.setattr("optimizer_ops.history.database.BUSY_S", 0.05)
+    engine = open_engine(f"sqlite:///{tmp_path}/history.db", create=True)
+    migrate(engine)
+    writer, batch = Writer(HistoryStore(engine, "here"), logger("test")), [Fleet().hit("r1")]
+    with sqlite3.connect(tmp_path / "history.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.ensure_future(writer.write(batch, lambda: False))
+        end = time.monotonic() + 10
+        while writer.trouble is None and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        assert "is locked" in writer.trouble
+        assert writer.lag_s() > 0
+        other.execute("ROLLBACK")
+    other.close()
+    assert await asyncio.wait_for(writing, 20) == batch
+    assert writer.trouble is None
+    assert_sums_hold(engine)
+    engine.dispose()
+
+
+async def test_a_server_that_is_away_is_waited_for():
+    """A PostgreSQL that stops and starts again in the middle loses nothing and takes nothing twice."""
+    if not PrivatePostgres.installed():
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with PrivatePostgres() as server:
+        engine = open_engine(server.url)
+        migrate(engine)
+        writer, fleet = Writer(HistoryStore(engine, "here"), logger("test")), Fleet()
+        first, second = [fleet.hit("r1")], [fleet.hit("r2")]
+        await writer.write(first, lambda: False)
+        await asyncio.to_thread(server.stop)
+        writing = asyncio.ensure_future(writer.write([*first, *second], lambda: False))
+        end = time.monotonic() + 20
+        while writer.trouble is None and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        assert writer.trouble is not None
+        await asyncio.to_thread(server.start)
+        assert await asyncio.wait_for(writing, 30) == second
+        assert set(rows(engine, tables.requests)) == {"r1", "r2"}
+        engine.dispose()
