@@ -47,7 +47,7 @@ def api(tmp_path_factory, amqp_url, redis_url):
 
 @schema.parametrize()
 @settings(
-    max_examples=8,
+    max_examples=4,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
