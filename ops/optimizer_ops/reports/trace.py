@@ -54,6 +54,7 @@ def page(found: Trace, width: int | None) -> list[Text | str]:
     return [
         Text.assemble(("request ", "bright_black"), (request.id, "bold cyan")),
         Text.assemble((f"{day(request.asked)}  {who}  ", "bright_black"), _outcome(found)),
+        *([Text(f"fingerprint {request.fingerprint}", style="bright_black")] if request.fingerprint else []),
         "",
         found.verdict,
         "",
