@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import redis
 from tests.support.tap import Tap
 
 from optimizer_client import AsyncOptimizer
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.slow
 def cache(stack, *arguments):
     """Run the command; returns its exit code, output and errors."""
     command = [sys.executable, "-m", "optimizer_ops", "cache", *arguments]
-    ended = subprocess.run(command, env=stack.environment(), capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, env=stack.environment(), capture_output=True, text=True, timeout=120, check=False)
     return ended.returncode, ended.stdout, ended.stderr
 
 
@@ -72,18 +73,21 @@ async def test_the_day_of_an_operator(stack):
 
 async def test_a_call_on_its_way(stack):
     """Who waited is answered, also who joined during the flush; afterwards the question is called for again."""
-    alpha = stack.simulate("alpha", {"latency": {"base_s": 4.0}})
+    alpha = stack.simulate("alpha", {"latency": {"base_s": 15.0}})
     stack.start(coordinators=2)
     async with (
         AsyncOptimizer("one", url=stack.amqp_url, prefix=stack.prefix) as one,
         AsyncOptimizer("two", url=stack.amqp_url, prefix=stack.prefix) as two,
     ):
-        asked = asyncio.ensure_future(one.chat("slowly", timeout=30))
+        asked = asyncio.ensure_future(one.chat("slowly", timeout=60))
         while not alpha.calls():
             await asyncio.sleep(0.02)
         flushing = asyncio.ensure_future(asyncio.to_thread(as_json, stack, "flush", "--all", "--yes"))
-        await asyncio.sleep(0.5)
-        joined = asyncio.ensure_future(two.chat("slowly", timeout=30))
+        with redis.Redis.from_url(stack.redis_url) as client:
+            while not client.exists(f"{stack.prefix}:flushed"):
+                await asyncio.sleep(0.02)
+        assert not asked.done()
+        joined = asyncio.ensure_future(two.chat("slowly", timeout=60))
         flushed, first, second = await asyncio.gather(flushing, asked, joined)
         alpha.control(latency={"base_s": 0.0})
         third = await two.chat("slowly", timeout=30)
