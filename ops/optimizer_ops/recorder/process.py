@@ -32,6 +32,7 @@ from optimizer_wire.ids import new_id
 from optimizer_wire.topology import Names
 
 TICK_S = 1.0
+LEAVE_S = 5.0
 
 
 async def serve(
@@ -82,7 +83,9 @@ async def serve(
     finally:
         for each in background:
             each.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        if background:
+            # Whatever one of them still waits for, a process that was asked to leave leaves.
+            await asyncio.wait(background, timeout=LEAVE_S)
         await admin.stop()
         engine.dispose()
     log.info("stopped")
