@@ -174,6 +174,7 @@ def test_a_waterfall_shows_waits_and_calls():
         (request(total_ms=None, ended=None, outcome="open"), [call(100.2, None, None)]),
         (request(total_ms=None, ended=None, outcome="unknown"), [call(100.2, None, None)]),
         (request(total_ms=10.0), [call(99.9, 105.0, "answered")]),
+        (request(total_ms=10.0), [call(100.2, None, None)]),
     ],
 )
 def test_a_waterfall_stays_within_its_frame(row, calls):
@@ -181,3 +182,4 @@ def test_a_waterfall_stays_within_its_frame(row, calls):
     for bar in waterfall(Trace(request=row, calls=calls, steps=[], verdict=""), 103.0):
         assert 0 <= bar.left <= 100
         assert 0 < bar.width <= 100
+        assert bar.left + bar.width <= 100.1
