@@ -104,7 +104,7 @@ def _words(alike: Sequence[Segment]) -> str:
         case "pause":
             return f"a pause of {lasted} before it was called again"
         case "rest":
-            return f"{lasted} on the way between the processes"
+            return f"{lasted} in queues and between processes"
         case "call":
             many = f"{len(alike)} calls" if len(alike) > 1 else "one call"
             how = _HOW.get(part.why or "", f"ended with {part.why}") if part.why else "never ended: its worker died"
