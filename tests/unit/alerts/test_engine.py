@@ -192,7 +192,8 @@ def test_rules(steps, restart, for_s, clear_s):
                 assert alert.until == now
                 assert alert.until - alert.since >= clear_s
                 assert change.told == (alert.id in told)
-                ended[alert.id] = open_.pop(key)
+                del open_[key]
+                ended[alert.id] = alert
             else:
                 assert alert.until is None
                 assert not (change.told and silent)
