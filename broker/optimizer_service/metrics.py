@@ -19,7 +19,7 @@ REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 OK, NO_SOURCE = "ok", "none"
 
 # When each series began is a second series for each; `process_start_time_seconds` says it once.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 BUILD_INFO = Gauge("optimizer_build_info", "Always 1; says what runs", ("process", "version"))
 RABBITMQ_UP = Gauge(
