@@ -10,7 +10,8 @@ from tests.support.recorded import Fleet, assert_sums_hold, rows
 from tests.support.stack import Stack, wait_until
 
 from optimizer_ops.history import tables
-from optimizer_ops.history.database import migrate, open_engine
+from optimizer_ops.history.database import DatabaseUnavailable, migrate, open_engine
+from optimizer_ops.history.reader import History
 from optimizer_ops.recorder.store import HistoryStore
 from optimizer_ops.recorder.writer import Writer
 from optimizer_service.logs import logger
@@ -78,6 +79,39 @@ async def test_a_locked_database_is_waited_for(tmp_path, monkeypatch):
     assert await asyncio.wait_for(writing, 20) == batch
     assert writer.trouble is None
     assert_sums_hold(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("becomes", ["gone", "backup"])
+async def test_a_file_that_is_deleted_or_replaced_is_not_written_to(tmp_path, becomes):
+    """What comes after the file was deleted, or a backup put in its place, is in the file that is there now."""
+    file, copy = tmp_path / "history.db", tmp_path / "copy.db"
+    engine = open_engine(f"sqlite:///{file}", create=True)
+    migrate(engine)
+    writer, fleet, reader = Writer(HistoryStore(engine, "here"), logger("test")), Fleet(), None
+    await writer.write([fleet.hit("r1")], lambda: False)
+    reader = History.open(f"sqlite:///{file}")
+    assert reader.totals(0).requests == 1
+    with sqlite3.connect(file) as other:
+        other.execute("VACUUM INTO ?", (str(copy),))
+    other.close()
+    await writer.write([fleet.hit("r2")], lambda: False)
+    for end in ("", "-wal", "-shm"):
+        file.with_name(file.name + end).unlink(missing_ok=True)
+    if becomes == "backup":
+        copy.rename(file)
+    else:
+        with pytest.raises(DatabaseUnavailable, match="does not exist"):
+            reader.totals(0)
+        assert not file.exists()
+    new = [fleet.hit("r3")]
+    assert await asyncio.wait_for(writer.write(new, lambda: False), 20) == new
+    with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as now:
+        there = [id_ for (id_,) in now.execute("SELECT id FROM requests ORDER BY id")]
+    now.close()
+    assert there == (["r1", "r3"] if becomes == "backup" else ["r3"])
+    assert reader.totals(0).requests == len(there)
+    reader.close()
     engine.dispose()
 
 

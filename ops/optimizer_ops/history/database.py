@@ -12,10 +12,11 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import event, exc
+from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine, make_url
 
 from optimizer_config.history import default_history_url
+from optimizer_ops.history.sqlite_file import watch_file
 from optimizer_wire.urls import masked_url
 
 BUSY_S = 10.0
@@ -69,16 +70,7 @@ def _sqlite(file: Path, *, create: bool) -> Engine:
         raise DatabaseUnavailable(f"There is no history yet: {file} does not exist. {_START}")
     engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": BUSY_S, "check_same_thread": False})
 
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _: object) -> None:
-        # BEGIN is said by `writing`: the driver's own would take the lock only at the first write, and two that read
-        # before they write would hinder each other.
-        connection.isolation_level = None
-        # WAL: readers and the recorder do not wait for each other. NORMAL keeps what was committed when a process
-        # dies; a power cut may cost the last transactions, whose events RabbitMQ has had acknowledged.
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-32768", "temp_store=MEMORY"):
-            connection.execute(f"PRAGMA {pragma}").close()
-
+    watch_file(engine, file, make=create)
     return engine
 
 
@@ -177,6 +169,8 @@ def _told(engine: Engine) -> Iterator[None]:
         yield
     except (exc.DataError, exc.IntegrityError):
         raise
+    except FileNotFoundError as error:
+        raise DatabaseUnavailable(f"There is no history any more: {error.filename} does not exist. {_START}") from None
     except exc.DBAPIError as error:
         raise DatabaseUnavailable(f"The history at {shown(engine)} {_reason(error.orig)}") from error
     except sqlite3.Error as error:
@@ -198,5 +192,6 @@ def _reason(error: Any) -> str:
         "unable to open": "cannot be opened by this user: give it the file and its folder.",
         "not a database": "is not a database, or is damaged: put a backup in its place, or move it away.",
         "malformed": "is damaged: put a backup in its place, or move it away.",
+        "no such table": "has no tables: somebody deleted or replaced it. The recorder makes them anew.",
     }
     return next((said for sign, said in words.items() if sign in text), f"cannot be used: {text}")

@@ -1,7 +1,8 @@
 """Reads from the history what a batch concerns, and writes what has become of it, in one transaction."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from optimizer_ops.history import tables
-from optimizer_ops.history.database import writing
+from optimizer_ops.history.database import DatabaseUnavailable, migrate, writing
 from optimizer_ops.history.sums import KEYS, by_day, latencies_by_day
 from optimizer_ops.recorder.book import Book
 from optimizer_ops.recorder.fold import fold
@@ -30,13 +31,27 @@ class HistoryStore:
     def __init__(self, engine: Engine, instance: str) -> None:
         self._engine = engine
         self._instance = instance
+        # After a failure the database may be another one: a file that was replaced, a backup of an earlier version.
+        self._doubted = False
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        if self._doubted:
+            migrate(self._engine)
+            self._doubted = False
+        try:
+            with writing(self._engine) as connection:
+                yield connection
+        except DatabaseUnavailable:
+            self._doubted = True
+            raise
 
     def record(self, batch: Sequence[Event], waiting: int) -> tuple[list[Event], int]:
         """Write a batch; returns the events that were new, and how many count as lost since.
 
         :raises DatabaseUnavailable: nothing was written.
         """
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             now = time.time()
             book = Book()
             _load(connection, book, batch)
@@ -50,7 +65,7 @@ class HistoryStore:
 
         :raises DatabaseUnavailable: nothing was written.
         """
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             now = time.time()
             book = Book()
             # A gap that is counted stays in the list: whoever comes after all is to be recognised.
