@@ -53,11 +53,13 @@ def counted(connection: Connection, settings: AlertSettings, now: float) -> Coun
 
 def _served(connection: Connection, settings: AlertSettings, now: float) -> Served:
     lately = requests.c.ended > now - settings.window_s
-    spared = sa.func.coalesce(requests.c.source, "").in_(("cache", "collapsed"))
+    # Grouped by their names: PostgreSQL does not see that two expressions with parameters are the same one.
+    sent = (requests.c.backend != "").label("sent")
+    spared = sa.func.coalesce(requests.c.source, "").in_(("cache", "collapsed")).label("spared")
     rows = connection.execute(
-        sa.select(requests.c.outcome, requests.c.backend != "", spared, sa.func.count())
+        sa.select(requests.c.outcome, sent, spared, sa.func.count())
         .where(lately)
-        .group_by(requests.c.outcome, requests.c.backend != "", spared)
+        .group_by(requests.c.outcome, "sent", "spared")
     ).all()
     answered = sum(count for outcome, _, _, count in rows if outcome == "answered")
     failed = sum(count for outcome, backend, _, count in rows if _is_fault(outcome, bool(backend)))
