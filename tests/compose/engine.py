@@ -106,7 +106,7 @@ def _own(folder: Path) -> Iterator[Engine]:
         if not bridge_was_there and _BRIDGE.exists():
             subprocess.run(["ip", "link", "delete", _BRIDGE.name], check=True)
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for mount in mounts:
+        for mount in reversed(mounts):
             if mount.startswith(f"{folder}/"):
                 subprocess.run(["umount", mount], check=True)
 
