@@ -10,7 +10,7 @@ from optimizer_service.tracing import Step
 from optimizer_state.admission import Admission
 from optimizer_state.mailboxes import Submission, address_of
 from optimizer_wire.codec import MAX_NAME_BYTES, check_json, decode
-from optimizer_wire.errors import AuthenticationError, DeadlineExceeded, InvalidRequest
+from optimizer_wire.errors import AuthenticationError, DeadlineExceeded, InvalidRequest, OptimizerError
 from optimizer_wire.fingerprint import fingerprint, lone_fingerprint
 from optimizer_wire.messages import (
     CANCEL_TYPE,
@@ -78,6 +78,15 @@ class Lookup:
     reply_to: str
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Whose a message is that was refused: what is known of it, and its request if it is one."""
+
+    agent: str | None = None
+    tenant: str | None = None
+    request: Request | None = None
+
+
 class Reception:
     """Understands, checks and identifies requests."""
 
@@ -102,6 +111,24 @@ class Reception:
     def named_agent(self, envelope: Envelope) -> str | None:
         """The agent that a message says it comes from (`app_id`), if its sender may say so."""
         return envelope.agent if envelope.agent and self._senders.may_speak(envelope.user, envelope.agent) else None
+
+    def asker(self, envelope: Envelope) -> Asker:
+        """Whose a message is that is refused, so that its agent finds it among its requests.
+
+        It has a tenant only if it is a request that its sender may make, however wrong what it asks for is.
+        """
+        unknown = Asker(self.named_agent(envelope))
+        if envelope.kind not in {REQUEST_TYPE, SUBMIT_TYPE}:
+            return unknown
+        try:
+            request = decode(envelope.body, Request)
+            tenant = self._senders.tenant_of(envelope.user, request.agent)
+            self._check_names(request)
+        except OptimizerError:
+            return unknown
+        if envelope.agent not in {None, request.agent}:
+            return unknown
+        return Asker(request.agent, tenant, request)
 
     def answer_to(self, envelope: Envelope) -> str | None:
         """Where the sender of a message that was not understood can be told so, if anywhere."""
@@ -140,6 +167,7 @@ class Reception:
         reply_to = _mailbox(envelope, tenant) if submitted else self._reply_to(envelope)
         if envelope.agent is not None and envelope.agent != request.agent:
             raise AuthenticationError("The message's app_id and the agent of its request are not the same.")
+        self._check_names(request)
         self._check(request)
         task = request.task or detect(request.params).task
         self._router.check(request.model)
@@ -159,13 +187,16 @@ class Reception:
         return Intake(request, task, admission, cancel=envelope.kind == CANCEL_TYPE, submitted=submitted)
 
     @staticmethod
-    def _check(request: Request) -> None:
-        if request.stream or request.params.get("stream"):
-            raise InvalidRequest("Streaming is not supported yet: send the request without stream.")
+    def _check_names(request: Request) -> None:
         if not request.id.isprintable() or not request.agent.isprintable():
             raise InvalidRequest("The id and the agent's name must be printable text.")
         if max(len(request.id.encode()), len(request.agent.encode())) > MAX_NAME_BYTES:
             raise InvalidRequest(f"The id and the agent's name may have at most {MAX_NAME_BYTES} bytes each.")
+
+    @staticmethod
+    def _check(request: Request) -> None:
+        if request.stream or request.params.get("stream"):
+            raise InvalidRequest("Streaming is not supported yet: send the request without stream.")
         if sum(len(name) + len(value) for name, value in request.tags.items()) > MAX_TAGS_CHARS:
             raise InvalidRequest(f"The tags may have at most {MAX_TAGS_CHARS:,} characters in all.")
         if request.supersede and not request.ordering_key:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from aiormq.abc import DeliveredMessage
 
 from optimizer_coordinator.custody import Custody
-from optimizer_coordinator.intake import Envelope, Intake, Reception
+from optimizer_coordinator.intake import Asker, Envelope, Intake, Reception
 from optimizer_coordinator.metrics import handled
 from optimizer_coordinator.sending_back import SendingBack
 from optimizer_coordinator.speaker import Speaker
@@ -58,16 +58,14 @@ class Settling:
 
     async def refuse(self, message: DeliveredMessage, envelope: Envelope, error: OptimizerError) -> None:
         """Tell the sender, if there is one to tell, and keep the message among the dead letters."""
-        await self._refuse_to(
-            message, self._reception.answer_to(envelope), self._reception.named_agent(envelope), error
-        )
+        await self._refuse_to(message, self._reception.answer_to(envelope), self._reception.asker(envelope), error)
 
     async def _refuse_to(
-        self, message: DeliveredMessage, reply_to: str | None, agent: str | None, error: OptimizerError
+        self, message: DeliveredMessage, reply_to: str | None, asker: Asker, error: OptimizerError
     ) -> None:
         handled["refused"].inc()
         try:
-            await self._speaker.refuse(message, reply_to, agent, error)
+            await self._speaker.refuse(message, reply_to, asker, error)
         except RedisAway:
             self.custody.untold(message)
             return
@@ -77,7 +75,8 @@ class Settling:
     async def conflict(self, message: DeliveredMessage, intake: Intake) -> None:
         """The id belongs to another request, whose answer is the one to be fetched under it."""
         error = IdempotencyConflict("Another request was submitted under this id; submit this one under its own.")
-        await self._refuse_to(message, None, intake.request.agent, error)
+        # Without its tenant: what is recorded of the other request is not ended by this one.
+        await self._refuse_to(message, None, Asker(intake.request.agent), error)
 
     async def untold(self, message: DeliveredMessage, intake: Intake) -> None:
         """Redis is away, so that a mailbox could not be told. Those of others are looked after by who has their

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiormq.abc import DeliveredMessage
 
-from optimizer_coordinator.intake import Intake
+from optimizer_coordinator.intake import Asker, Intake
 from optimizer_service.metrics import saved_by_cache
 from optimizer_service.outbox import Outbox
 from optimizer_state.answer import Answer
@@ -122,20 +122,27 @@ class Speaker:
         await self._outbox.tell(happened)
 
     async def refuse(
-        self, message: DeliveredMessage, reply_to: str | None, agent: str | None, error: OptimizerError
+        self, message: DeliveredMessage, reply_to: str | None, asker: Asker, error: OptimizerError
     ) -> None:
-        """Tell the sender of a message that it could not be understood, if there is an address."""
+        """Tell the sender of a message that it is refused, if there is an address."""
         known = message.header.properties
         request_id = peek_id(message.body) or known.correlation_id or known.message_id or ""
         if reply_to and request_id:
             await self._outbox.reply(reply_to, Reply(VERSION, request_id, ok=False, error=error.info))
+        request = asker.request
+        said: dict[str, Any] = {}
+        if request is not None:
+            # Not its tags: they may be what is wrong, and too long for an event.
+            said = {"op": request.op, "task": request.task, "priority": request.priority}
         refused = events.event(
             events.ERROR,
             self._source,
             request_id=request_id or None,
-            agent=agent,
+            agent=asker.agent,
+            tenant=asker.tenant,
             error_code=error.code,
             message=error.message,
+            **said,
         )
         await self._outbox.tell(refused)
 

@@ -146,6 +146,24 @@ def test_unknown_model(tap):
     assert "'alpha'" in refused(tap, body, "unknown_model").fields["error"]["message"]
 
 
+def test_a_refused_request_is_told_as_its_senders(tap):
+    """The event of a request that asks for what is not there says whose it is, so that the history has it."""
+    send(tap, sent := request(model="alhpa", priority="batch", tags={"run": "x" * (8 * MIB - 300)}))
+
+    told = tap.event("optimizer.error").fields
+    named = {name: told.get(name) for name in ("request_id", "agent", "tenant", "op", "priority", "tags")}
+    assert named == {
+        "request_id": sent["id"],
+        "agent": "bad",
+        "tenant": "default",
+        "op": "chat",
+        "priority": "batch",
+        "tags": None,
+    }
+    assert tap.dead()
+    assert tap.reply()
+
+
 def test_nobody_to_tell(tap):
     """Without a reply address, or without any id, the fleet is told and the message is kept."""
     body = send(tap, request(), reply_to=None)

@@ -136,6 +136,24 @@ def test_forged_app_id():
     assert GUARDED.named_agent(envelope(user="groq", agent="quality")) is None
 
 
+def test_refused_requests_have_an_asker():
+    """What is refused is its sender's request if it may make it, and nobody's if it is none, or forged."""
+    wrong = request({}, agent="quality", model="nonsense")
+
+    asker = GUARDED.asker(envelope(wrong))
+    assert (asker.agent, asker.tenant, asker.request) == ("quality", "blue", wrong)
+    for forged in (
+        envelope(wrong, user="groq", agent="quality"),
+        envelope(wrong, agent="qa-1"),
+        envelope(wrong, kind=CANCEL_TYPE),
+        envelope(body=b"nonsense"),
+        envelope(request(agent="boss")),
+        envelope(request(id="line\nbreak", agent="quality")),
+    ):
+        asker = GUARDED.asker(forged)
+        assert (asker.tenant, asker.request) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("user", "reply_to"),
     [
