@@ -1,8 +1,4 @@
-"""The life of a process: run until SIGTERM or SIGINT, keep a session with RabbitMQ, and leave with a telling code.
-
-Exit codes follow sysexits.h: 0 stopped as asked, 69 a service is missing, 70 internal error, 77 RabbitMQ does not
-permit it, 78 wrong configuration.
-"""
+"""The life of a process: run until SIGTERM or SIGINT, keep a session with RabbitMQ, and leave with a telling code."""
 
 import asyncio
 import signal
@@ -10,16 +6,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+from optimizer_service.exit_codes import EXIT_CONFIG, EXIT_NOT_PERMITTED
 from optimizer_service.logs import Logger, logger
 from optimizer_service.metrics import SESSIONS_LOST
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted, TopologyDiffers
 from optimizer_wire.session import Session
-
-EXIT_UNAVAILABLE = 69
-EXIT_INTERNAL = 70
-EXIT_NOT_PERMITTED = 77
-EXIT_CONFIG = 78
 
 # The longest pause between two attempts to connect. Together with the longest attempt it is less than the 15 s within
 # which everything is to go on when RabbitMQ is back.

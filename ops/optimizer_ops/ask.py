@@ -13,12 +13,10 @@ from rich.markup import escape
 from optimizer_client import AsyncOptimizer, NotReady, OptimizerError, OptimizerUnavailable, Reply
 from optimizer_client.fetching import in_words
 from optimizer_config.model import Config
+from optimizer_ops.terminal.output import print_json
+from optimizer_service.exit_codes import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_NOT_YET, EXIT_UNAVAILABLE
 
 DEFAULT_AGENT = "cli"
-EXIT_FAILED = 1
-EXIT_UNAVAILABLE = 69
-EXIT_NOT_YET = 75
-EXIT_NOT_PERMITTED = 77
 # How RabbitMQ begins what it says to a user who lacks a right; the client tells it as it was said.
 _ACCESS_REFUSED = "ACCESS_REFUSED"
 
@@ -80,7 +78,7 @@ def _run(config: Config, agent: str, work: Callable[[AsyncOptimizer], Awaitable[
 async def _answered(asked: Awaitable[Reply], *, as_json: bool) -> int:
     reply = await asked
     if as_json:
-        print(msgspec.json.encode(reply).decode())
+        print_json(reply)
         return 0
     print(reply.text)
     Console(stderr=True, highlight=False).print(f"[dim]{_provenance(reply)}[/dim]")
@@ -90,7 +88,7 @@ async def _answered(asked: Awaitable[Reply], *, as_json: bool) -> int:
 async def _submitted(submitting: Awaitable[str], agent: str, *, as_json: bool) -> int:
     request_id = await submitting
     if as_json:
-        print(msgspec.json.encode({"id": request_id}).decode())
+        print_json({"id": request_id})
         return 0
     print(request_id)
     name = "" if agent == DEFAULT_AGENT else f" --agent {shlex.quote(agent)}"

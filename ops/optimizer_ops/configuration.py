@@ -8,7 +8,7 @@ from optimizer_config.credentials import Secret, admin_token
 from optimizer_config.errors import ConfigError
 from optimizer_config.load import load
 from optimizer_config.model import Config
-from optimizer_ops.entry import EXIT_CONFIG
+from optimizer_service.exit_codes import EXIT_CONFIG
 
 ConfigOption = Annotated[
     str | None, typer.Option("--config", "-c", help="optimizer.toml (default: see docs/operations.md)", metavar="FILE")

@@ -2,7 +2,8 @@
 
 import sys
 
-EXIT_CONFIG = 78
+from optimizer_service.exit_codes import EXIT_CONFIG
+
 _OURS = "optimizer_"
 
 

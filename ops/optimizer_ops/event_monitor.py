@@ -13,21 +13,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-import msgspec
 from aiormq.abc import DeliveredMessage
 from rich.console import Console
 from rich.text import Text
 
 from optimizer_config.guess import did_you_mean
-from optimizer_service.lifetime import (
-    EXIT_INTERNAL,
-    EXIT_NOT_PERMITTED,
-    EXIT_UNAVAILABLE,
-    LONGEST_PAUSE_S,
-    first_of,
-    run,
-    stop_on_signals,
-)
+from optimizer_ops.terminal.output import print_json
+from optimizer_service.exit_codes import EXIT_INTERNAL, EXIT_NOT_PERMITTED, EXIT_UNAVAILABLE
+from optimizer_service.lifetime import LONGEST_PAUSE_S, first_of, run, stop_on_signals
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted, TopologyDiffers
 from optimizer_wire.codec import decode
@@ -148,7 +141,7 @@ async def _listen(session: Session, names: Names, patterns: Sequence[str], print
 
 
 def _line(event: Event) -> None:
-    print(msgspec.json.encode(event).decode(), flush=True)
+    print_json(event)
 
 
 class _Pretty:

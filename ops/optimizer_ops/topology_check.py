@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from optimizer_service.lifetime import EXIT_CONFIG, EXIT_NOT_PERMITTED, EXIT_UNAVAILABLE
+from optimizer_service.exit_codes import EXIT_CONFIG, EXIT_NOT_PERMITTED, EXIT_UNAVAILABLE
 from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted, TopologyDiffers
 from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, Topology, backend_topology, shared_topology

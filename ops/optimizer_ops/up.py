@@ -8,7 +8,8 @@ from optimizer_config.credentials import api_key
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend, Config
 from optimizer_ops.processes import ProcessSet
-from optimizer_service.lifetime import EXIT_CONFIG, run, stop_on_signals
+from optimizer_service.exit_codes import EXIT_CONFIG
+from optimizer_service.lifetime import run, stop_on_signals
 
 
 def up(config: Config, path: str | None, *, coordinators: int, workers: int, dashboard: int | None) -> int:

@@ -9,15 +9,9 @@ from optimizer_config.credentials import Secret, api_key
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend, Config
 from optimizer_service.crash_points import arm
+from optimizer_service.exit_codes import EXIT_CONFIG, EXIT_INTERNAL
 from optimizer_service.health import AdminRefused, AdminServer, Readiness, degraded
-from optimizer_service.lifetime import (
-    EXIT_CONFIG,
-    EXIT_INTERNAL,
-    exit_code_of,
-    keep_session,
-    stop_on_signals,
-    what_to_do,
-)
+from optimizer_service.lifetime import exit_code_of, keep_session, stop_on_signals, what_to_do
 from optimizer_service.logs import logger, tell_redis
 from optimizer_service.metrics import describe_process
 from optimizer_service.self_check import NotConsuming

@@ -25,7 +25,7 @@ def alerts(
     if context.invoked_subcommand is not None:
         return
     from optimizer_ops.alerts.run import show
-    from optimizer_ops.reports.moments import moment
+    from optimizer_ops.formatting.moments import moment
 
     try:
         begin = moment(since, time.time())
@@ -55,7 +55,7 @@ def silence(
 ) -> None:
     """Tell nobody of an alert for a while; it is still shown and recorded."""
     from optimizer_ops.alerts.run import silence as run_silence
-    from optimizer_ops.dead.ages import age_s
+    from optimizer_ops.formatting.ages import age_s
 
     try:
         for_s = 0 if duration.strip() == "0" else age_s(duration)

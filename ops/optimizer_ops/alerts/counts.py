@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from optimizer_config.alert_settings import AlertSettings
 from optimizer_ops.alerts.finding import Finding, over
 from optimizer_ops.alerts.kinds import DEAD, LOST, RATE_LIMIT
-from optimizer_ops.words import count_of, duration
+from optimizer_ops.formatting.units import count_of, duration
 
 # Dead letters and lost events are told once; what lies there is not told of again and again.
 RECENT_S = 900.0

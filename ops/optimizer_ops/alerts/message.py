@@ -9,8 +9,8 @@ import msgspec
 
 from optimizer_ops.alerts.kinds import SEVERITIES, WHAT_TO_DO, Severity, rank
 from optimizer_ops.alerts.notices import Notice
+from optimizer_ops.formatting.units import count_of, duration
 from optimizer_ops.history.views import AlertRow
-from optimizer_ops.words import count_of, duration
 
 # Of any deployment: the same notices are the same message, so that whoever gets it twice can tell.
 _SPACE = uuid.UUID("5b0c3b0e-9c63-4f0a-8f0e-3f4d5b7f3a51")

@@ -7,7 +7,7 @@ import msgspec
 from optimizer_config.alert_settings import AlertSettings
 from optimizer_ops.alerts.finding import Finding, over, under
 from optimizer_ops.alerts.kinds import DEGRADED
-from optimizer_ops.words import duration
+from optimizer_ops.formatting.units import duration
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):

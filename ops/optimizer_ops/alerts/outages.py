@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from optimizer_ops.alerts.finding import Finding
 from optimizer_ops.alerts.kinds import BACKEND_DOWN, SERVICE_DOWN
+from optimizer_ops.formatting.moments import clock
 from optimizer_ops.live.status import BackendStatus, LiveStatus
-from optimizer_ops.words import duration
 
 # A backend that is blocked for less merely said "slow down"; as `optimizer_coordinator.outages`.
 PARKED_S = 60.0
@@ -26,15 +26,18 @@ def backends_down(live: LiveStatus, routes: Mapping[str, Sequence[str]]) -> list
 
 
 def why_down(backend: BackendStatus, now: float) -> str:
-    """Why nothing is served by a backend, as the end of a sentence; empty if it is."""
+    """Why nothing is served by a backend, as the end of a sentence; empty if it is.
+
+    By the clock: the sentence is read again hours later, as what was wrong.
+    """
     if not backend.workers:
         return "has no worker"
     if backend.breaker == "open":
-        until = f" for {duration(backend.breaker_until - now)}" if backend.breaker_until else ""
+        until = f" until {clock(backend.breaker_until, now)}" if backend.breaker_until else ""
         return f"failed too often and is left alone{until}"
     if backend.blocked_until is not None and backend.blocked_until - now >= PARKED_S:
         reason = f" ({backend.blocked_reason})" if backend.blocked_reason else ""
-        return f"is blocked for {duration(backend.blocked_until - now)}{reason}"
+        return f"is blocked until {clock(backend.blocked_until, now)}{reason}"
     return "is paused" if backend.mode == "paused" else ""
 
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import msgspec
 from sqlalchemy.engine import Engine as Database
 
 from optimizer_config.alert_settings import AnySink
@@ -18,13 +17,12 @@ from optimizer_ops.alerts.message import trial
 from optimizer_ops.alerts.shown import Picture, lines
 from optimizer_ops.alerts.sinks.build import build
 from optimizer_ops.alerts.sinks.sink import NotTold
+from optimizer_ops.ask_history import ask_history
 from optimizer_ops.history.database import DatabaseUnavailable, check_version, open_engine, reading, writing
 from optimizer_ops.history.reader import History
-from optimizer_ops.reports.opened import answer, screen
-from optimizer_ops.reports.opened import show as print_lines
-from optimizer_service.lifetime import EXIT_CONFIG, EXIT_UNAVAILABLE
+from optimizer_ops.terminal.output import print_json, print_lines, screen
+from optimizer_service.exit_codes import EXIT_CONFIG, EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE
 
-EXIT_NOT_TOLD, EXIT_USAGE = 1, 2
 _PREFIX = "optimizer."
 
 
@@ -42,13 +40,13 @@ def show(config: Config, since: float, *, as_json: bool) -> int:
     def shown(history: History) -> int:
         picture = Picture(alerts=history.alerts(since), silenced=silenced, not_told=troubles)
         if as_json:
-            print(msgspec.json.encode(picture).decode(), flush=True)
+            print_json(picture)
         else:
             console, width = screen()
             print_lines(console, lines(picture, [sink.name for sink in config.alerts.sinks], now, width))
         return 0
 
-    return answer(config, shown)
+    return ask_history(config, shown)
 
 
 async def try_sinks(config: Config, name: str | None, *, as_json: bool) -> int:
@@ -65,8 +63,8 @@ async def try_sinks(config: Config, name: str | None, *, as_json: bool) -> int:
         if not as_json:
             print(f"{sink.name}: {went[sink.name] or 'told'}", flush=True)
     if as_json:
-        print(msgspec.json.encode({"sinks": went}).decode(), flush=True)
-    return EXIT_NOT_TOLD if any(went.values()) else 0
+        print_json({"sinks": went})
+    return EXIT_FAILED if any(went.values()) else 0
 
 
 _NOBODY = "nobody is told of alerts: write [[alerts.sinks]] into optimizer.toml (see docs/operations.md, Alerts)."

@@ -7,10 +7,10 @@ from rich.text import Text
 
 from optimizer_ops.alerts.kinds import WHAT_TO_DO
 from optimizer_ops.alerts.notices import Notice
+from optimizer_ops.formatting.moments import clock
+from optimizer_ops.formatting.units import count_of, duration
 from optimizer_ops.history.views import AlertRow
-from optimizer_ops.reports.grid import Head, grid
-from optimizer_ops.reports.moments import clock
-from optimizer_ops.words import count_of, duration
+from optimizer_ops.terminal.grid import Head, grid
 
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 _HEADS = (

@@ -8,6 +8,7 @@ from optimizer_config.alert_settings import SpendBudget, Spender
 from optimizer_config.model import Config, Limit, Reset
 from optimizer_ops.alerts.finding import Finding
 from optimizer_ops.alerts.kinds import SPEND, Severity
+from optimizer_ops.formatting.units import dollars
 from optimizer_state.periods import period
 
 # How much of a budget is worth telling. Where the last is reached nothing more severe can come.
@@ -64,7 +65,7 @@ def _finding(budget: Budget, name: str, nano: int) -> Finding:
         state="bad" if reached else "good",
         severity=reached[-1] if reached else "info",
         message=f"The {who} spent {100 * share:.0f} % of its budget of this {budget.reset.every}: "
-        f"{_dollars(usd)} of {_dollars(whole)}.",
+        f"{dollars(usd)} of {dollars(whole)}.",
         value=usd,
         threshold=next(
             (step * whole for step, severity in reversed(STEPS) if severity in reached), STEPS[0][0] * whole
@@ -73,10 +74,6 @@ def _finding(budget: Budget, name: str, nano: int) -> Finding:
         for_s=0.0,
         clear_s=0.0,
     )
-
-
-def _dollars(usd: float) -> str:
-    return f"${usd:,.2f}" if usd >= 0.01 or usd == 0 else f"${usd:.6f}"
 
 
 def _budget(written: SpendBudget) -> Budget:

@@ -11,8 +11,9 @@ from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend, Config
 from optimizer_ops.budgets.told import Act, tell
 from optimizer_ops.budgets.wanted import configured_count, counts_of, name_of, shown
-from optimizer_ops.words import duration
-from optimizer_service.lifetime import EXIT_CONFIG, EXIT_UNAVAILABLE, run
+from optimizer_ops.formatting.units import duration
+from optimizer_service.exit_codes import EXIT_CONFIG, EXIT_UNAVAILABLE
+from optimizer_service.lifetime import run
 from optimizer_state.settings import Settings
 from optimizer_state.store import RedisAway, Store
 from optimizer_state.unblocking import unblock

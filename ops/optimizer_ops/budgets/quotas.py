@@ -4,15 +4,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from optimizer_config.model import Config
 from optimizer_ops.budgets.wanted import MICRO_USD
-from optimizer_ops.words import duration
-from optimizer_service.lifetime import EXIT_UNAVAILABLE
+from optimizer_ops.formatting.units import dollars, duration
+from optimizer_ops.terminal.output import print_json
+from optimizer_service.exit_codes import EXIT_UNAVAILABLE
 from optimizer_state.quota_reader import QuotaLevel, QuotaReader
 from optimizer_state.store import RedisAway, Store
 
@@ -35,7 +35,7 @@ async def show(config: Config, *, as_json: bool) -> int:
     finally:
         await store.close()
     if as_json:
-        print(msgspec.json.encode({"over": quotas.over, "quotas": [_described(each) for each in found]}).decode())
+        print_json({"over": quotas.over, "quotas": [_described(each) for each in found]})
     elif not found:
         print("Nobody has used anything of a quota in its time.")
     else:
@@ -72,4 +72,4 @@ def table(found: Sequence[QuotaLevel], *, over: str) -> Table:
 
 
 def _amount(dimension: str, number: int) -> str:
-    return f"${number / MICRO_USD:,.2f}" if dimension == "usd" else f"{number:,}"
+    return dollars(number / MICRO_USD) if dimension == "usd" else f"{number:,}"

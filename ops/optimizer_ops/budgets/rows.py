@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from optimizer_ops.budgets.state import states
 from optimizer_ops.budgets.wanted import MICRO_USD
-from optimizer_ops.words import duration
+from optimizer_ops.formatting.units import duration
 from optimizer_state.estimates import Lesson
 from optimizer_state.levels import Levels, LimitLevel
 

@@ -14,7 +14,8 @@ from optimizer_config.model import Backend, Config
 from optimizer_ops.budgets.described import json_line
 from optimizer_ops.budgets.rows import plain
 from optimizer_ops.budgets.table import table
-from optimizer_service.lifetime import EXIT_CONFIG, EXIT_UNAVAILABLE, stop_on_signals
+from optimizer_service.exit_codes import EXIT_CONFIG, EXIT_UNAVAILABLE
+from optimizer_service.lifetime import stop_on_signals
 from optimizer_state.level_reader import LevelsReader
 from optimizer_state.levels import Levels
 from optimizer_state.store import RedisAway, Store

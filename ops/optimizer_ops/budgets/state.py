@@ -1,6 +1,6 @@
 """Whether calls may start at a backend, in words. Pure."""
 
-from optimizer_ops.words import count_of, duration
+from optimizer_ops.formatting.units import count_of, duration
 from optimizer_state.levels import Levels
 
 _SOON_MS = 50

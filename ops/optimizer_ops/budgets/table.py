@@ -9,7 +9,7 @@ from rich.text import Text
 
 from optimizer_ops.budgets.rows import Row, changes, estimates, rows_of
 from optimizer_ops.budgets.state import states
-from optimizer_ops.words import count_of
+from optimizer_ops.formatting.units import count_of
 from optimizer_state.levels import Levels
 
 WIDEST = 100

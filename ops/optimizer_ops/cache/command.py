@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from optimizer_ops.configuration import ConfigOption, configuration
-from optimizer_ops.dead.ages import age_s
+from optimizer_ops.formatting.ages import age_s
+from optimizer_service.exit_codes import EXIT_USAGE
 
 if TYPE_CHECKING:
     from optimizer_ops.cache.flush import FlushTally
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="What is stored, looking into it, and flushing it.", no_args_is_help=True)
 
-_EXIT_USAGE = 2
 _FINGERPRINT = re.compile(r"[0-9a-f]{4,32}")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -113,7 +113,7 @@ def flush(
     confirm = None if yes or dry_run else _ask
     if confirm and not sys.stdin.isatty():
         print("optimizer: this removes answers for good: add --yes, or --dry-run to count them.", file=sys.stderr)
-        raise typer.Exit(_EXIT_USAGE)
+        raise typer.Exit(EXIT_USAGE)
     code = run.flush(settings, what, older_than_s=older_than_s, dry_run=dry_run, as_json=as_json, confirm=confirm)
     raise typer.Exit(code)
 

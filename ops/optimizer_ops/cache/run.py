@@ -19,11 +19,12 @@ from optimizer_ops.cache.words import sentence
 from optimizer_ops.history.reader import History, HistoryUnavailable
 from optimizer_ops.history.views import Totals
 from optimizer_ops.operator_events import who
-from optimizer_service.lifetime import EXIT_UNAVAILABLE, run
+from optimizer_ops.terminal.output import print_json
+from optimizer_service.exit_codes import EXIT_FAILED, EXIT_UNAVAILABLE
+from optimizer_service.lifetime import run
 from optimizer_state.selection import Selection
 from optimizer_state.store import RedisAway, Store
 
-EXIT_NOT_FOUND = 1
 _DAY_S = 24 * 3600
 
 
@@ -36,7 +37,7 @@ def stats(config: Config, *, exact: bool, as_json: bool) -> int:
         day = _last_day(config)
         if as_json:
             known = None if isinstance(day, str) else {**msgspec.to_builtins(day), "hit_rate": day.hit_rate}
-            print(msgspec.json.encode({**msgspec.to_builtins(seen), "last_24h": known}).decode())
+            print_json({**msgspec.to_builtins(seen), "last_24h": known})
         else:
             Console(highlight=False).print(shown.stats_page(seen, day))
         return 0
@@ -52,10 +53,10 @@ def inspect_one(config: Config, fingerprint: str, *, text: bool, as_json: bool) 
             got = await found.one(store, fingerprint)
         except found.Ambiguous as error:
             print(f"optimizer: {error}", file=sys.stderr)
-            return EXIT_NOT_FOUND
+            return EXIT_FAILED
         if got is None:
             print(f"optimizer: No answer is stored under {fingerprint}: it was never, or is gone.", file=sys.stderr)
-            return EXIT_NOT_FOUND
+            return EXIT_FAILED
         if as_json:
             print(shown.answer_json(*got, text=text))
         else:

@@ -1,7 +1,7 @@
 """What was flushed, in a sentence. Pure."""
 
 from optimizer_ops.cache.flush import FlushTally
-from optimizer_ops.words import count_of, duration, size
+from optimizer_ops.formatting.units import count_of, duration, size
 
 
 def sentence(tally: FlushTally) -> str:

@@ -8,8 +8,9 @@ import msgspec
 from optimizer_config.errors import ConfigError
 from optimizer_config.load import load
 from optimizer_ops.config.lines import lines_of, nearest, path_of
-from optimizer_ops.words import count_of
-from optimizer_service.lifetime import EXIT_CONFIG
+from optimizer_ops.formatting.units import count_of
+from optimizer_ops.terminal.output import print_json
+from optimizer_service.exit_codes import EXIT_CONFIG
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,7 +29,7 @@ def check(path: str | None, *, as_json: bool) -> int:
     """Print whether the configuration is right; returns 0, or 78 if it is not."""
     verdict = verdict_of(path)
     if as_json:
-        print(msgspec.json.encode(verdict).decode())
+        print_json(verdict)
     else:
         _tell(verdict)
     return 0 if verdict.ok else EXIT_CONFIG

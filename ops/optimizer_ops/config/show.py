@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from optimizer_ops.config.lines import Path, lines_of
 from optimizer_ops.config.origins import Origins
 from optimizer_ops.config.toml import key, table_head, value
 from optimizer_ops.config.values import values_of
+from optimizer_ops.terminal.output import print_json
 from optimizer_wire.tls import TlsFiles
 
 _COMMENT_AT = 64
@@ -38,7 +38,7 @@ def show(config: Config, *, origin: bool, every: bool, as_json: bool) -> int:
         values = [
             {"key": ".".join(map(key, each.path)), "value": each.value, "origin": each.origin} for each in entries
         ]
-        print(msgspec.json.encode({"file": config.path, "values": values}).decode())
+        print_json({"file": config.path, "values": values})
         return 0
     console = Console(highlight=False, soft_wrap=True)
     console.print(Text(f"# {config.path or 'No file: defaults and the environment.'}", style="bright_black"))

@@ -15,8 +15,9 @@ from optimizer_ops.dashboard.hub import EventHub
 from optimizer_ops.dashboard.routes import routes
 from optimizer_ops.dashboard.sources import Sources
 from optimizer_ops.live.live import Live
+from optimizer_service.exit_codes import EXIT_CONFIG
 from optimizer_service.health import AdminRefused, PortTaken, Readiness, Unprotected, is_loopback
-from optimizer_service.lifetime import EXIT_CONFIG, stop_on_signals
+from optimizer_service.lifetime import stop_on_signals
 from optimizer_service.logs import logger
 from optimizer_service.metrics import describe_process
 from optimizer_service.systemd import keep_informed

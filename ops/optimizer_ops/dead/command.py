@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from optimizer_ops.configuration import ConfigOption, configuration
-from optimizer_ops.dead.ages import age_s
+from optimizer_ops.formatting.ages import age_s
 
 app = typer.Typer(
     help="Look at the messages that could not be handled, send them again, or remove them.", no_args_is_help=True

@@ -9,15 +9,13 @@ from optimizer_config.model import Config
 from optimizer_ops.dead.letters import Busy, Kept, Letters, letters
 from optimizer_ops.dead.replay import CannotReplay, Replay
 from optimizer_ops.dead.shown import body_of, json_of, page, plain
-from optimizer_ops.words import count_of
-from optimizer_service.lifetime import EXIT_NOT_PERMITTED, EXIT_UNAVAILABLE, run
+from optimizer_ops.formatting.units import count_of
+from optimizer_service.exit_codes import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_NOT_YET, EXIT_UNAVAILABLE
+from optimizer_service.lifetime import run
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted, Refused, Unconfirmed, Unroutable
 from optimizer_wire.dead_letters import DeadLetter
 from optimizer_wire.topology import Names
-
-EXIT_NOT_ALL = 1
-EXIT_BUSY = 75
 
 _Work = Callable[[Letters], Awaitable[int]]
 
@@ -86,7 +84,7 @@ def replay(config: Config, names: Sequence[str], *, every: bool, older_than_s: i
             await store.close()
         if not chosen and not names:
             print("There are no such dead letters.", file=sys.stderr)
-        return _unknown(_missing(names, chosen)) or (EXIT_NOT_ALL if failed else 0)
+        return _unknown(_missing(names, chosen)) or (EXIT_FAILED if failed else 0)
 
     return _run(config, work)
 
@@ -123,7 +121,7 @@ def _missing(names: Sequence[str], found: Sequence[Kept]) -> list[str]:
 def _unknown(names: Sequence[str]) -> int:
     for name in names:
         print(f"optimizer: There is no dead letter {name}; see them with: optimizer dead list", file=sys.stderr)
-    return EXIT_NOT_ALL if names else 0
+    return EXIT_FAILED if names else 0
 
 
 def _run(config: Config, work: _Work) -> int:
@@ -133,7 +131,7 @@ def _run(config: Config, work: _Work) -> int:
                 return await work(box)
         except Busy as error:
             print(f"optimizer: {error}", file=sys.stderr)
-            return EXIT_BUSY
+            return EXIT_NOT_YET
         except NotPermitted as error:
             print(f"optimizer: {error} Dead letters are for users with the role coordinator.", file=sys.stderr)
             return EXIT_NOT_PERMITTED

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from optimizer_ops.dead.letters import Kept
-from optimizer_ops.words import duration, size
+from optimizer_ops.formatting.units import duration, size
 from optimizer_wire.dead_letters import DeadLetter
 
 HEADS = ("id", "died", "age", "why", "queue", "agent", "tenant", "kind", "size", "reason")

@@ -19,7 +19,7 @@ from optimizer_ops.demo.result import Result
 from optimizer_ops.demo.run import EXIT_INTERRUPTED, Run
 from optimizer_ops.demo.summary import summary
 from optimizer_ops.services import ServicesUnavailable, ServiceUrls, ensure_services
-from optimizer_service.lifetime import EXIT_INTERNAL, EXIT_UNAVAILABLE
+from optimizer_service.exit_codes import EXIT_INTERNAL, EXIT_UNAVAILABLE
 from optimizer_service.lifetime import run as run_loop
 from optimizer_wire.broker_errors import BrokerUnavailable
 

@@ -13,6 +13,7 @@ from optimizer_ops.demo.request_log import BackendRecord
 from optimizer_ops.demo.result import saved_share
 from optimizer_ops.demo.score import FeedLine, Score, percentile
 from optimizer_ops.simulator.question import echo_of
+from optimizer_ops.terminal.bar import bar
 
 WIDEST = 116
 # What is above and below the feed in 24 lines.
@@ -68,13 +69,6 @@ def plain_line(view: View) -> str:
         f"upstream calls {view.upstream_calls:,}  saved {saved_share(view.upstream_calls, score.answered):.0%}  "
         f"p50 {milliseconds(percentile(score.all_latencies_ms, 0.5))}  errors {score.errors.total():,}"
     )
-
-
-def bar(share: float, width: int, colour: str) -> Text:
-    """A bar of so many cells, in halves."""
-    halves = round(max(0.0, min(1.0, share)) * width * 2)
-    filled = "━" * (halves // 2) + "╸" * (halves % 2)
-    return Text.assemble((filled, colour), ("┈" * (width - len(filled)), "grey27"))
 
 
 def dollars(usd: float) -> str:

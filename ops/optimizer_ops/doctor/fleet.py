@@ -4,11 +4,11 @@ import time
 
 from optimizer_config.model import Config
 from optimizer_ops.doctor.finding import Area, Finding
+from optimizer_ops.formatting.units import count_of, duration
 from optimizer_ops.history.reader import History, HistoryUnavailable
 from optimizer_ops.history.views import Recording
 from optimizer_ops.live.problems import SILENT_RECORDER_S
 from optimizer_ops.live.status import LiveStatus, Problem
-from optimizer_ops.words import count_of, duration
 
 # Told by those who look at the services themselves.
 _ELSEWHERE = frozenset({"rabbitmq", "redis", "recorder"})

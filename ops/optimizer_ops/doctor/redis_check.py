@@ -5,7 +5,7 @@ from typing import Any
 
 from optimizer_config.model import Config
 from optimizer_ops.doctor.finding import Area, Finding
-from optimizer_ops.words import duration
+from optimizer_ops.formatting.units import duration
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.urls import masked_url
 

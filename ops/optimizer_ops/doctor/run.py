@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-import msgspec
 from rich.console import Console
 
 from optimizer_config.model import Config
@@ -12,8 +11,8 @@ from optimizer_ops.doctor import broker_check, fleet, keys, limits, machine, red
 from optimizer_ops.doctor.finding import Area, Finding
 from optimizer_ops.doctor.shown import shown
 from optimizer_ops.live.live import Live
-
-EXIT_FAILED = 1
+from optimizer_ops.terminal.output import print_json
+from optimizer_service.exit_codes import EXIT_FAILED
 
 
 async def doctor(config: Config, *, as_json: bool) -> int:
@@ -26,7 +25,7 @@ async def doctor(config: Config, *, as_json: bool) -> int:
         findings = await examine(config)
     ok = all(finding.verdict != "failed" for finding in findings)
     if as_json:
-        print(msgspec.json.encode({"ok": ok, "findings": findings}).decode())
+        print_json({"ok": ok, "findings": findings})
     else:
         console.print(shown(findings, console.width))
     sys.stdout.flush()

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer_ops.doctor.finding import Finding, Verdict
-from optimizer_ops.words import count_of
+from optimizer_ops.formatting.units import count_of
 
 WIDEST = 132
 _COLOURS: dict[Verdict, str] = {"ok": "green", "warning": "yellow", "failed": "bold red"}

@@ -7,11 +7,10 @@ import typer
 
 from optimizer_config.model import Config
 from optimizer_ops.configuration import ConfigOption, configuration
+from optimizer_service.exit_codes import EXIT_NOT_YET, EXIT_USAGE
 
 app = typer.Typer()
 # EX_TEMPFAIL of sysexits.h: run it again.
-EXIT_AGAIN = 75
-_EXIT_USAGE = 2
 
 
 @app.command(rich_help_panel="Steering it")
@@ -42,7 +41,8 @@ async def _forget(config: Config, tenant: str, *, wait_s: float, dry_run: bool, 
     from optimizer_ops.forget.owners import users_of
     from optimizer_ops.forget.run import forget as run_forget
     from optimizer_ops.forget.tally import told
-    from optimizer_service.lifetime import EXIT_NOT_PERMITTED, EXIT_UNAVAILABLE
+    from optimizer_ops.history.database import DatabaseUnavailable
+    from optimizer_service.exit_codes import EXIT_NOT_PERMITTED, EXIT_UNAVAILABLE
     from optimizer_state.store import RedisAway
     from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted
 
@@ -51,19 +51,19 @@ async def _forget(config: Config, tenant: str, *, wait_s: float, dry_run: bool, 
         print(f"optimizer: warning: {said}.", file=sys.stderr)
     try:
         tally = await run_forget(config, tenant, wait_s=wait_s, dry_run=dry_run)
-    except (RedisAway, BrokerUnavailable) as error:
+    except (RedisAway, BrokerUnavailable, DatabaseUnavailable) as error:
         print(f"optimizer: Not everything was removed; run it again when this is mended. {error}", file=sys.stderr)
         return EXIT_NOT_PERMITTED if isinstance(error, NotPermitted) else EXIT_UNAVAILABLE
     except Busy as error:
         print(f"optimizer: The tenant's dead letters were not removed. {error}", file=sys.stderr)
-        return EXIT_AGAIN
+        return EXIT_NOT_YET
     print(msgspec.json.encode(tally).decode() if as_json else "\n".join(told(tally)))
-    return 0 if tally.complete else EXIT_AGAIN
+    return 0 if tally.complete else EXIT_NOT_YET
 
 
 def _ask(tenant: str) -> None:
     """Have a person confirm; without one there is `--yes`."""
     if not sys.stdin.isatty():
         print("optimizer: this removes data for good: add --yes, or --dry-run to see what there is.", file=sys.stderr)
-        raise typer.Exit(_EXIT_USAGE)
+        raise typer.Exit(EXIT_USAGE)
     typer.confirm(f"Remove all answers and requests of the tenant {tenant} for good?", abort=True)

@@ -2,15 +2,16 @@
 
 import msgspec
 
-from optimizer_ops.words import count_of
+from optimizer_ops.formatting.units import count_of
 
 
 class Tally(msgspec.Struct):
     """What was removed, or would be.
 
     `answers` from the cache, `outcomes` of flights, `submitted` requests with their answers, `cancelled` requests that
-    had no answer yet, `waiting` messages in queues, `dead` letters, `places`: keys of turns and quotas. `unreadable`
-    dead letters belong to nobody who can be told; `open` requests are still held by a worker.
+    had no answer yet, `waiting` messages in queues, `dead` letters, `places`: keys of turns and quotas,
+    `history`: rows by table. `unreadable` dead letters belong to nobody who can be told; `open` requests are still held
+    by a worker.
     """
 
     tenant: str
@@ -22,6 +23,7 @@ class Tally(msgspec.Struct):
     waiting: int = 0
     dead: int = 0
     places: int = 0
+    history: dict[str, int] = {}
     unreadable: int = 0
     open: int = 0
 
@@ -42,15 +44,17 @@ def told(tally: Tally) -> list[str]:
             count_of(tally.places, "key") + " of turns and quotas",
         )
     )
+    rows = count_of(sum(tally.history.values()), "row")
     if tally.dry_run:
         waiting = count_of(tally.waiting, "message")
         dead = f", {tally.dead} of them dead" if tally.dead else ""
         return [
             f"Redis holds of the tenant {tally.tenant}: {counts}. Nothing was removed.",
+            f"The history holds {rows} of it.",
             f"The queues hold {waiting} of all tenants{dead}. Whose they are is looked at only when they are removed.",
         ]
     queued = f"{count_of(tally.waiting, 'message')} and {count_of(tally.dead, 'dead letter')}"
-    lines = [f"Removed of the tenant {tally.tenant}: {counts}; from the queues {queued}."]
+    lines = [f"Removed of the tenant {tally.tenant}: {counts}; from the queues {queued}; from the history {rows}."]
     if tally.unreadable:
         lines.append(f"{count_of(tally.unreadable, 'dead letter')} cannot be read, and may be anybody's.")
     if tally.open:

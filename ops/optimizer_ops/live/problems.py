@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from optimizer_ops.formatting.moments import clock, until
+from optimizer_ops.formatting.units import count_of, duration
 from optimizer_ops.history.views import AlertRow, Recording
-from optimizer_ops.live.clock import at_clock, until
 from optimizer_ops.live.status import SEVERITIES, BackendStatus, LiveStatus, Problem, Severity
-from optimizer_ops.words import count_of, duration
 from optimizer_wire.events import BACKEND_DOWN, DEAD
 from optimizer_wire.topology import CALLS_MAX, RECORDER_MAX, REQUESTS_MAX
 
@@ -124,7 +124,7 @@ def _alert(alert: AlertRow) -> Problem:
     return Problem(
         severity=severity,
         subject=alert.subject or alert.name,
-        message=f"{alert.name} since {at_clock(alert.since, alert.since)}: {_sentence(alert.message)}",
+        message=f"{alert.name} since {clock(alert.since, alert.since)}: {_sentence(alert.message)}",
         what_to_do="docs/operations.md, Alerts, says what each means.",
     )
 

@@ -9,9 +9,9 @@ import typer
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Config
 from optimizer_ops.configuration import ConfigOption, configuration, refuse
+from optimizer_ops.formatting.units import count_of
 from optimizer_ops.permissions.rights import commands, definitions, rights_of
 from optimizer_ops.services.urls import parse
-from optimizer_ops.words import count_of
 
 app = typer.Typer()
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from optimizer_ops.configuration import ConfigOption, configuration, refuse
+from optimizer_service.exit_codes import EXIT_UNAVAILABLE
 
 if TYPE_CHECKING:
     from optimizer_ops.recorder.standing import Standing
 
-EXIT_UNAVAILABLE = 69
 app = typer.Typer(help="How the history stands; its rows as JSON lines; what calls cost, computed anew.")
 Since = Annotated[
     str | None,
@@ -111,7 +111,7 @@ def reprice(
 
 
 def _moment(since: str | None) -> float:
-    from optimizer_ops.reports.moments import moment
+    from optimizer_ops.formatting.moments import moment
 
     try:
         return moment(since, time.time()) if since else 0.0
@@ -125,8 +125,8 @@ def _unavailable(error: Exception) -> NoReturn:
 
 
 def _shown(found: "Standing") -> str:
-    from optimizer_ops.reports.moments import day
-    from optimizer_ops.words import duration
+    from optimizer_ops.formatting.moments import day
+    from optimizer_ops.formatting.units import duration
 
     rows = ", ".join(f"{count:,} {name}" for name, count in found.rows.items())
     lag = "no recorder has written yet" if found.lag_s is None else f"last written {duration(found.lag_s)} ago"

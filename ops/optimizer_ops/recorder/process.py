@@ -14,15 +14,9 @@ from optimizer_ops.recorder.recorder import Recorder
 from optimizer_ops.recorder.retention import EVERY_S, Retention
 from optimizer_ops.recorder.store import HistoryStore
 from optimizer_ops.recorder.writer import LONGEST_PAUSE_S, Writer
+from optimizer_service.exit_codes import EXIT_CONFIG
 from optimizer_service.health import AdminRefused, AdminServer, Readiness
-from optimizer_service.lifetime import (
-    EXIT_CONFIG,
-    every,
-    exit_code_of,
-    keep_session,
-    stop_on_signals,
-    what_to_do,
-)
+from optimizer_service.lifetime import every, exit_code_of, keep_session, stop_on_signals, what_to_do
 from optimizer_service.logs import logger
 from optimizer_service.metrics import describe_process
 from optimizer_service.systemd import keep_informed

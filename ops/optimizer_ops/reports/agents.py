@@ -8,18 +8,17 @@ import msgspec
 from rich.text import Text
 
 from optimizer_config.guess import did_you_mean
+from optimizer_ops.formatting.moments import ago, day
+from optimizer_ops.formatting.units import UNKNOWN, count_of, milliseconds, percent
 from optimizer_ops.history.reader import History
 from optimizer_ops.history.views import AgentProfile, Dimension, Share
 from optimizer_ops.reports.calls import table
 from optimizer_ops.reports.costs import described
-from optimizer_ops.reports.grid import Cell, Head, grid
-from optimizer_ops.reports.moments import day
 from optimizer_ops.reports.money import cost, headline, saved
-from optimizer_ops.reports.opened import screen, show
-from optimizer_ops.status.words import NOTHING, milliseconds, share
-from optimizer_ops.words import count_of, duration
+from optimizer_ops.terminal.grid import Cell, Head, grid
+from optimizer_ops.terminal.output import print_json, print_lines, screen
+from optimizer_service.exit_codes import EXIT_FAILED
 
-EXIT_UNKNOWN = 1
 _LATEST = 5
 _COLOURS = {"well": "green", "failing": "red", "silent": "yellow"}
 _HEADS = (
@@ -43,7 +42,7 @@ def agents(history: History, since: float, *, as_json: bool) -> int:
     """Print all agents, the one that was seen last first; sums since then."""
     found = history.agents(since)
     if as_json:
-        print(msgspec.json.encode({"since": since, "agents": [_plain(each) for each in found]}).decode())
+        print_json({"since": since, "agents": [_plain(each) for each in found]})
         return 0
     if not found:
         print("No agent was ever seen.", file=sys.stderr)
@@ -53,7 +52,7 @@ def agents(history: History, since: float, *, as_json: bool) -> int:
     unwell = sum(each.health != "well" for each in found) or "none"
     seen = count_of(len(found), "agent")
     head = f"{seen} seen so far, {unwell} failing or silent. Sums are those since {day(since)}."
-    show(console, [head, "", *grid(_HEADS, [_row(each, now) for each in found], width)])
+    print_lines(console, [head, "", *grid(_HEADS, [_row(each, now) for each in found], width)])
     return 0
 
 
@@ -64,13 +63,13 @@ def agent(history: History, name: str, since: float, *, as_json: bool) -> int:
     if not found:
         hint = did_you_mean(name, [each.agent for each in known]) or ". See optimizer agents"
         print(f"optimizer: There was never an agent {name}{hint}", file=sys.stderr)
-        return EXIT_UNKNOWN
+        return EXIT_FAILED
     if as_json:
-        print(msgspec.json.encode({"since": since, "agents": [_plain(each) for each in found]}).decode())
+        print_json({"since": since, "agents": [_plain(each) for each in found]})
         return 0
     console, width = screen()
     for each in found:
-        show(console, _page(history, each, since, width))
+        print_lines(console, _page(history, each, since, width))
     return 0
 
 
@@ -78,31 +77,27 @@ def _plain(each: AgentProfile) -> dict[str, object]:
     return {**msgspec.to_builtins(each), "totals": described(each.totals)}
 
 
-def _ago(at: float, now: float) -> str:
-    return f"{duration(max(0.0, now - at))} ago"
-
-
 def _row(each: AgentProfile, now: float) -> Sequence[Cell]:
     totals = each.totals
     return (
         each.agent,
         Text(each.health, style=_COLOURS[each.health]),
-        _ago(each.last_seen, now),
+        ago(each.last_seen, now),
         f"{totals.requests:,}",
-        share(totals.hit_rate),
-        share(totals.error_rate),
+        percent(totals.hit_rate),
+        percent(totals.error_rate),
         cost(totals),
         saved(totals),
         milliseconds(totals.p95_ms),
         _names(each.backends),
         _names(each.tasks),
-        f"{each.last_error_code} {_ago(each.last_error, now)}" if each.last_error else NOTHING,
+        f"{each.last_error_code} {ago(each.last_error, now)}" if each.last_error else UNKNOWN,
         each.tenant,
     )
 
 
 def _names(numbers: dict[str, int]) -> str:
-    return ", ".join(numbers) or NOTHING
+    return ", ".join(numbers) or UNKNOWN
 
 
 def _page(history: History, each: AgentProfile, since: float, width: int | None) -> list[Text | str]:
@@ -111,8 +106,8 @@ def _page(history: History, each: AgentProfile, since: float, width: int | None)
         Text.assemble(
             (each.agent, "bold"), (f" of tenant {each.tenant}  ", "bright_black"), (each.health, _COLOURS[each.health])
         ),
-        f"First seen {day(each.first_seen)}, last {_ago(each.last_seen, now)}.",
-        f"Last error: {each.last_error_code} {_ago(each.last_error, now)}." if each.last_error else "No error so far.",
+        f"First seen {day(each.first_seen)}, last {ago(each.last_seen, now)}.",
+        f"Last error: {each.last_error_code} {ago(each.last_error, now)}." if each.last_error else "No error so far.",
         headline(each.totals, day(since)),
     ]
     dimensions: tuple[Dimension, ...] = ("backend", "task")
@@ -142,8 +137,8 @@ def _shares(title: str, shares: Sequence[Share], width: int | None) -> list[Text
         (
             each.name or "(none)",
             f"{each.totals.requests:,}",
-            share(each.totals.hit_rate),
-            share(each.totals.error_rate),
+            percent(each.totals.hit_rate),
+            percent(each.totals.error_rate),
             f"{each.totals.calls:,}",
             cost(each.totals),
             saved(each.totals),

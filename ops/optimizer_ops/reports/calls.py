@@ -4,15 +4,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-import msgspec
 from rich.text import Text
 
+from optimizer_ops.formatting.moments import clock
+from optimizer_ops.formatting.units import UNKNOWN, dollars, milliseconds
 from optimizer_ops.history.reader import History
 from optimizer_ops.history.views import RequestRow
-from optimizer_ops.reports.grid import Cell, Head, grid
-from optimizer_ops.reports.moments import clock
-from optimizer_ops.reports.opened import screen, show
-from optimizer_ops.status.words import NOTHING, dollars, milliseconds
+from optimizer_ops.terminal.grid import Cell, Head, grid
+from optimizer_ops.terminal.output import print_json, print_lines, screen
 
 # A UUIDv7 to behind its milliseconds and twelve random bits.
 _SHORT = 18
@@ -50,7 +49,7 @@ def calls(
     """Print the requests that fit."""
     found = history.requests(since, until, limit=limit, before=before, slowest=slowest, failed=failed, **where)
     if as_json:
-        print(msgspec.json.encode({"requests": found}).decode())
+        print_json({"requests": found})
         return 0
     if not found:
         print("No request of that time fits.", file=sys.stderr)
@@ -61,7 +60,7 @@ def calls(
         lines += ["", "The way of one of them: optimizer trace ID"]
         if len(found) == limit:
             lines.append(f"There may be more: --before {found[-1].id}, or --limit")
-    show(console, lines)
+    print_lines(console, lines)
     return 0
 
 
@@ -72,20 +71,20 @@ def table(found: Sequence[RequestRow], width: int | None, now: float) -> list[Te
 
 
 def _row(each: RequestRow, now: float, *, whole: bool) -> Sequence[Cell]:
-    tokens = NOTHING if each.input_tokens is None else f"{each.input_tokens:,} + {each.output_tokens or 0:,}"
+    tokens = UNKNOWN if each.input_tokens is None else f"{each.input_tokens:,} + {each.output_tokens or 0:,}"
     return (
         clock(each.asked, now),
         each.id if whole or len(each.id) != len("00000000-0000-7000-8000-000000000000") else each.id[:_SHORT],
         each.agent,
-        each.backend or NOTHING,
+        each.backend or UNKNOWN,
         result(each),
         milliseconds(each.total_ms),
         milliseconds(each.wait_ms),
         _money(each.cost_usd, known=each.source == "backend" and each.outcome == "answered"),
         _money(each.saved_usd, known=each.source in {"cache", "collapsed"} and each.outcome == "answered"),
         tokens,
-        each.task or NOTHING,
-        each.model or NOTHING,
+        each.task or UNKNOWN,
+        each.model or UNKNOWN,
         each.tenant,
     )
 
@@ -100,4 +99,4 @@ def result(each: RequestRow) -> Text:
 def _money(usd: float | None, *, known: bool) -> str:
     if usd is not None:
         return dollars(usd)
-    return "unknown" if known else NOTHING
+    return "unknown" if known else UNKNOWN

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from optimizer_ops.configuration import ConfigOption, configuration
-from optimizer_ops.reports.moments import moment
+from optimizer_ops.formatting.moments import moment
 
 app = typer.Typer()
 
@@ -28,12 +28,12 @@ def costs(
     config: ConfigOption = None,
 ) -> None:
     """Show what was spent, and what was saved: money, calls, tokens, hit rate, by agent, backend, model or task."""
+    from optimizer_ops.ask_history import ask_history
     from optimizer_ops.reports.costs import costs as run_costs
-    from optimizer_ops.reports.opened import answer
 
     begin, end = _span(since, until)
     settings = configuration(config)
-    raise typer.Exit(answer(settings, lambda history: run_costs(history, by, begin, end, as_json=as_json)))
+    raise typer.Exit(ask_history(settings, lambda history: run_costs(history, by, begin, end, as_json=as_json)))
 
 
 @app.command(rich_help_panel="Watching it")
@@ -59,8 +59,8 @@ def calls(
     config: ConfigOption = None,
 ) -> None:
     """Search the requests of the history; `optimizer trace ID` tells the way of one."""
+    from optimizer_ops.ask_history import ask_history
     from optimizer_ops.reports.calls import calls as run_calls
-    from optimizer_ops.reports.opened import answer
 
     begin, end = _span(since, until)
     named = {
@@ -74,7 +74,7 @@ def calls(
     }
     where = {name: value for name, value in named.items() if value is not None}
     settings = configuration(config)
-    code = answer(
+    code = ask_history(
         settings,
         lambda history: run_calls(
             history,
@@ -105,13 +105,13 @@ def trace(
     """Tell the whole way of one request with times: what it waited for, each call, and why it took so long."""
     if sum((request_id is not None, slowest, last)) != 1:
         raise typer.BadParameter("Say which request: its id, --slowest or --last.")
-    from optimizer_ops.reports.opened import answer
+    from optimizer_ops.ask_history import ask_history
     from optimizer_ops.reports.trace import trace as run_trace
 
     begin, _ = _span(since, None)
     settings = configuration(config)
     raise typer.Exit(
-        answer(settings, lambda history: run_trace(history, request_id, begin, slowest=slowest, as_json=as_json))
+        ask_history(settings, lambda history: run_trace(history, request_id, begin, slowest=slowest, as_json=as_json))
     )
 
 
@@ -123,14 +123,14 @@ def agents(
     config: ConfigOption = None,
 ) -> None:
     """Show every agent ever seen: what it asks for, where, how much, its errors and costs, and whether it is well."""
+    from optimizer_ops.ask_history import ask_history
     from optimizer_ops.reports import agents as reports
-    from optimizer_ops.reports.opened import answer
 
     begin, _ = _span(since, None)
     settings = configuration(config)
     if name is None:
-        raise typer.Exit(answer(settings, lambda history: reports.agents(history, begin, as_json=as_json)))
-    raise typer.Exit(answer(settings, lambda history: reports.agent(history, name, begin, as_json=as_json)))
+        raise typer.Exit(ask_history(settings, lambda history: reports.agents(history, begin, as_json=as_json)))
+    raise typer.Exit(ask_history(settings, lambda history: reports.agent(history, name, begin, as_json=as_json)))
 
 
 def _span(since: str, until: str | None) -> tuple[float, float | None]:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import msgspec
 from rich.text import Text
 
+from optimizer_ops.formatting.moments import day
+from optimizer_ops.formatting.units import milliseconds, percent
 from optimizer_ops.history.reader import History
 from optimizer_ops.history.spans import Span
 from optimizer_ops.history.views import Dimension, Share, Totals
-from optimizer_ops.reports.grid import Cell, Head, grid
-from optimizer_ops.reports.moments import day
 from optimizer_ops.reports.money import cost, footnotes, headline, saved
-from optimizer_ops.reports.opened import screen, show
-from optimizer_ops.status.words import milliseconds, share
+from optimizer_ops.terminal.grid import Cell, Head, grid
+from optimizer_ops.terminal.output import print_lines, screen
 
 _NUMBERS = (
     Head("cost", right=True),
@@ -49,7 +49,7 @@ def costs(history: History, by: Dimension, since: float, until: float | None, *,
     lines += ["", *notes] if (notes := footnotes(totals)) else []
     if covered.since != since:
         lines.append("Single requests of that time are not kept any more: it is counted from the full hour.")
-    show(console, lines)
+    print_lines(console, lines)
     return 0
 
 
@@ -59,11 +59,11 @@ def _row(name: str, totals: Totals) -> Sequence[Cell]:
         cost(totals),
         saved(totals),
         f"{totals.requests:,}",
-        share(totals.hit_rate),
+        percent(totals.hit_rate),
         f"{totals.calls:,}",
         f"{totals.input_tokens:,}",
         f"{totals.output_tokens:,}",
-        share(totals.error_rate),
+        percent(totals.error_rate),
         milliseconds(totals.p50_ms),
         milliseconds(totals.p95_ms),
         f"{totals.throttled:,}",

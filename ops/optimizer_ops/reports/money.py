@@ -1,7 +1,7 @@
 """What sums cost and saved, as honest as they are known. Pure."""
 
+from optimizer_ops.formatting.units import dollars, percent
 from optimizer_ops.history.views import Totals
-from optimizer_ops.status.words import dollars, share
 
 
 def cost(totals: Totals) -> str:
@@ -29,7 +29,7 @@ def headline(totals: Totals, since: str) -> str:
         return f"Nothing was asked since {since}."
     return (
         f"Since {since}: {_many(totals.requests, 'request')}, of which {totals.saved_calls:,} "
-        f"({share(totals.hit_rate)}) needed no call of their own. Saved: {saved(totals)} and "
+        f"({percent(totals.hit_rate)}) needed no call of their own. Saved: {saved(totals)} and "
         f"{_many(totals.saved_calls, 'call')}. Spent: {cost(totals)} for {_many(totals.calls, 'call')}."
     )
 

@@ -2,18 +2,17 @@
 
 import sys
 
-import msgspec
 from rich.text import Text
 
+from optimizer_ops.formatting.moments import day
+from optimizer_ops.formatting.units import milliseconds
 from optimizer_ops.history.reader import History
 from optimizer_ops.history.views import Trace
 from optimizer_ops.history.way import SeveralRequests
-from optimizer_ops.reports.grid import Head, grid
-from optimizer_ops.reports.moments import day
-from optimizer_ops.reports.opened import screen, show
-from optimizer_ops.status.words import milliseconds
+from optimizer_ops.terminal.grid import Head, grid
+from optimizer_ops.terminal.output import print_json, print_lines, screen
+from optimizer_service.exit_codes import EXIT_FAILED
 
-EXIT_UNKNOWN = 1
 _HEADS = (Head("after", right=True), Head("what"), Head("where", least=12, style="cyan"), Head("detail"))
 _LEAST_DETAIL = 30
 _COLOURS = {"answered": "green", "open": "yellow", "unknown": "yellow"}
@@ -25,25 +24,25 @@ def trace(history: History, request_id: str | None, since: float, *, slowest: bo
         found_rows = history.requests(since, limit=1, slowest=slowest)
         if not found_rows:
             print("Nothing was asked in that time.", file=sys.stderr)
-            return EXIT_UNKNOWN
+            return EXIT_FAILED
         request_id = found_rows[0].id
     try:
         found = history.trace(request_id)
     except SeveralRequests as error:
         print(f"optimizer: {error}", file=sys.stderr)
-        return EXIT_UNKNOWN
+        return EXIT_FAILED
     if found is None:
         print(
             f"optimizer: There is no request {request_id} in the history: it is older than [history] keep_days, "
             "it was not recorded yet, or another deployment's. See optimizer calls",
             file=sys.stderr,
         )
-        return EXIT_UNKNOWN
+        return EXIT_FAILED
     if as_json:
-        print(msgspec.json.encode(found).decode())
+        print_json(found)
         return 0
     console, width = screen()
-    show(console, page(found, width))
+    print_lines(console, page(found, width))
     return 0
 
 

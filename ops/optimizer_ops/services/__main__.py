@@ -13,8 +13,7 @@ from optimizer_ops.services.ensure import ensure_services, install_programs, sto
 from optimizer_ops.services.kinds import KINDS
 from optimizer_ops.services.record import Record, state_folder
 from optimizer_ops.services.urls import ServicesUnavailable, ServiceUrls, shown
-
-EXIT_UNAVAILABLE = 69
+from optimizer_service.exit_codes import EXIT_UNAVAILABLE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,8 @@ from optimizer_ops.status.detail_page import detail_page
 from optimizer_ops.status.page import backends_table
 from optimizer_ops.status.past import past_of
 from optimizer_ops.status.report import report_of
-from optimizer_service.lifetime import EXIT_CONFIG, EXIT_UNAVAILABLE
+from optimizer_ops.terminal.output import print_json
+from optimizer_service.exit_codes import EXIT_CONFIG, EXIT_UNAVAILABLE
 
 
 async def backends(config: Config, names: Sequence[str], *, as_json: bool) -> int:
@@ -38,7 +39,7 @@ async def backends(config: Config, names: Sequence[str], *, as_json: bool) -> in
         shown = wanted or [config.backends[backend.name] for backend in status.backends]
         details = await asyncio.to_thread(_details, config, shown, status)
         if as_json:
-            print(msgspec.json.encode({"at": status.at, "backends": [_described(each) for each in details]}).decode())
+            print_json({"at": status.at, "backends": [_described(each) for each in details]})
         else:
             _show(console, details, status.at)
     else:

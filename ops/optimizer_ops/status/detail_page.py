@@ -5,16 +5,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from optimizer_ops.live.clock import at_clock
+from optimizer_ops.formatting.moments import clock
+from optimizer_ops.formatting.units import UNKNOWN, count_of, dollars, duration, milliseconds, percent
 from optimizer_ops.live.status import BackendStatus, LimitUse
 from optimizer_ops.status.detail import Detail
-from optimizer_ops.status.page import DIM, WIDEST, bar
+from optimizer_ops.status.page import DIM, WIDEST, limit_colour
 from optimizer_ops.status.state import states
-from optimizer_ops.status.words import NOTHING, amount, dollars, milliseconds, share
-from optimizer_ops.words import count_of, duration
+from optimizer_ops.terminal.bar import bar
 
 _FAILURES_MOST = 8
-_TIGHT = 0.85
 # The bar and the numbers of a limit, as wide as they get.
 _BESIDE_NAMES = 66
 
@@ -97,23 +96,23 @@ def _limits(status: BackendStatus, now: float, inner: int) -> RenderableType:
     for head in ("used", "reserved", "left", "of", "frees at"):
         table.add_column(head, justify="right", no_wrap=True)
     for limit in status.limits:
-        colour = "red" if limit.share > 1 else "yellow" if limit.share >= _TIGHT else "green"
-        numbers = (amount(number, limit.dimension) for number in (limit.used, limit.reserved, limit.left))
+        colour = limit_colour(limit.share)
+        numbers = (_amount(number, limit.dimension) for number in (limit.used, limit.reserved, limit.left))
         table.add_row(
             limit.name,
-            Text.assemble(bar(limit.share, 8, colour), f" {share(limit.share):>5}"),
+            Text.assemble(bar(limit.share, 8, colour), f" {percent(limit.share):>6}"),
             *numbers,
             _count(limit),
-            NOTHING if limit.frees_at is None else at_clock(limit.frees_at, now),
+            UNKNOWN if limit.frees_at is None else clock(limit.frees_at, now),
         )
     return table
 
 
 def _count(limit: LimitUse) -> Text:
     if limit.count == limit.configured:
-        return Text(amount(limit.count, limit.dimension))
-    instead = f" (configured: {amount(limit.configured, limit.dimension)})"
-    return Text.assemble((amount(limit.count, limit.dimension), "magenta"), (instead, DIM))
+        return Text(_amount(limit.count, limit.dimension))
+    instead = f" (configured: {_amount(limit.configured, limit.dimension)})"
+    return Text.assemble((_amount(limit.count, limit.dimension), "magenta"), (instead, DIM))
 
 
 def _failures(detail: Detail, now: float, inner: int) -> Table:
@@ -124,5 +123,9 @@ def _failures(detail: Detail, now: float, inner: int) -> Table:
     for failure in detail.failures[:_FAILURES_MOST]:
         status = f" {failure.status}" if failure.status else ""
         what = Text(f"{failure.outcome}{status}", style="red")
-        table.add_row(what, f"{failure.times:,}", at_clock(failure.last, now), Text(failure.message or NOTHING))
+        table.add_row(what, f"{failure.times:,}", clock(failure.last, now), Text(failure.message or UNKNOWN))
     return table
+
+
+def _amount(number: float, dimension: str) -> str:
+    return dollars(number) if dimension == "usd" else f"{number:,.0f}"

@@ -7,13 +7,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from optimizer_ops.live.clock import at_clock
+from optimizer_ops.formatting.moments import clock
+from optimizer_ops.formatting.units import UNKNOWN, count_of, dollars, milliseconds, percent
 from optimizer_ops.live.status import BackendStatus, LiveStatus, Problem, Service
 from optimizer_ops.status.past import Past
 from optimizer_ops.status.report import Report
 from optimizer_ops.status.state import states
-from optimizer_ops.status.words import NOTHING, dollars, milliseconds, share
-from optimizer_ops.words import count_of
+from optimizer_ops.terminal.bar import bar
 
 WIDEST = 132
 _BAR_FROM = 100
@@ -42,10 +42,10 @@ def page(report: Report, width: int) -> RenderableType:
 
 def _title(live: LiveStatus, inner: int) -> Table:
     line = Table.grid(expand=False, padding=0)
-    clock = at_clock(live.at, live.at)
-    line.add_column(width=inner - len(clock))
+    time = clock(live.at, live.at)
+    line.add_column(width=inner - len(time))
     line.add_column(justify="right")
-    line.add_row(Text.assemble(("optimizer", "bold"), ("  prefix ", DIM), live.prefix), Text(clock, style=DIM))
+    line.add_row(Text.assemble(("optimizer", "bold"), ("  prefix ", DIM), live.prefix), Text(time, style=DIM))
     return line
 
 
@@ -90,8 +90,8 @@ def _past(past: Past) -> RenderableType:
     grid.add_row(
         Text("requests", style=DIM),
         Text(
-            f"{today.requests:,} today, {share(today.hit_rate)} without a call, "
-            f"{share(today.error_rate)} errors, p95 {milliseconds(today.p95_ms)}"
+            f"{today.requests:,} today, {percent(today.hit_rate)} without a call, "
+            f"{percent(today.error_rate)} errors, p95 {milliseconds(today.p95_ms)}"
         ),
     )
     for word, span, totals in (("saved", "today ", today), ("", "7 days", week)):
@@ -128,31 +128,30 @@ def backends_table(report: Report, inner: int) -> RenderableType:
         totals = past.backends.get(backend.name)
         table.add_row(
             Text(backend.name, style="bold"),
-            NOTHING if backend.workers is None else str(backend.workers),
-            _tightest(backend, wide=wide),
-            NOTHING if past.missing else f"{totals.calls_failed if totals else 0:,}",
+            UNKNOWN if backend.workers is None else str(backend.workers),
+            tightest(backend, _BAR if wide else 0),
+            UNKNOWN if past.missing else f"{totals.calls_failed if totals else 0:,}",
             milliseconds(totals.p95_ms if totals else None),
             _state(backend, live.at, brief=not wide),
         )
     return table
 
 
-def _tightest(backend: BackendStatus, *, wide: bool) -> Text:
+def limit_colour(share: float) -> str:
+    """Green while there is room, yellow when little is left, red when more is used than the limit."""
+    return "red" if share > 1 else "yellow" if share >= _TIGHT else "green"
+
+
+def tightest(backend: BackendStatus, bar_width: int) -> Text:
+    """The limit of which most is used, with a bar if there is room for one."""
     limit = backend.tightest
     if limit is None:
-        return Text(NOTHING)
-    colour = "red" if limit.share > 1 else "yellow" if limit.share >= _TIGHT else "green"
+        return Text(UNKNOWN)
+    colour = limit_colour(limit.share)
     words = Text(f"{limit.name} ")
-    if wide:
-        words.append_text(bar(limit.share, _BAR, colour)).append(" ")
-    return words.append(share(limit.share), style=colour if limit.share >= _TIGHT else "")
-
-
-def bar(part: float, width: int, colour: str) -> Text:
-    """A bar of so many cells, in halves."""
-    halves = round(max(0.0, min(1.0, part)) * width * 2)
-    filled = "━" * (halves // 2) + "╸" * (halves % 2)
-    return Text.assemble((filled, colour), ("┈" * (width - len(filled)), "grey27"))
+    if bar_width:
+        words.append_text(bar(limit.share, bar_width, colour)).append(" ")
+    return words.append(percent(limit.share), style=colour if limit.share >= _TIGHT else "")
 
 
 def _state(backend: BackendStatus, now: float, *, brief: bool) -> Text:

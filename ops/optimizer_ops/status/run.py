@@ -3,7 +3,6 @@
 import asyncio
 import sys
 
-import msgspec
 from rich.console import Console
 
 from optimizer_config.model import Config
@@ -11,20 +10,20 @@ from optimizer_ops.live.live import Live
 from optimizer_ops.status.page import page
 from optimizer_ops.status.past import past_of
 from optimizer_ops.status.report import Report, report_of
-
-EXIT_CRITICAL = 1
+from optimizer_ops.terminal.output import print_json
+from optimizer_service.exit_codes import EXIT_FAILED
 
 
 async def status(config: Config, *, as_json: bool) -> int:
     """Print how the fleet does; returns 0, or 1 if something is critical."""
     report = await look(config)
     if as_json:
-        print(msgspec.json.encode(report).decode())
+        print_json(report)
     else:
         console = Console(highlight=False)
         console.print(page(report, console.width))
     sys.stdout.flush()
-    return 0 if report.ok else EXIT_CRITICAL
+    return 0 if report.ok else EXIT_FAILED
 
 
 async def look(config: Config) -> Report:

@@ -1,8 +1,8 @@
 """Whether a backend takes calls, in words that name the clock. Pure."""
 
-from optimizer_ops.live.clock import at_clock, until
+from optimizer_ops.formatting.moments import clock, until
+from optimizer_ops.formatting.units import count_of, duration
 from optimizer_ops.live.status import BackendStatus
-from optimizer_ops.words import count_of, duration
 
 _SOON_S = 0.05
 States = list[tuple[str, str]]
@@ -37,7 +37,7 @@ def _stopped(backend: BackendStatus, now: float, *, brief: bool) -> States:
 
 
 def _briefly(at: float, now: float) -> str:
-    return f"until {at_clock(at, now)}"
+    return f"until {clock(at, now)}"
 
 
 def _ready(backend: BackendStatus, now: float) -> tuple[str, str]:

@@ -8,8 +8,7 @@ from pathlib import Path
 from optimizer_config.model import Config
 from optimizer_ops.systemd.files import installation
 from optimizer_ops.systemd.scopes import CREDENTIAL_PREFIX, Place, Scope, place
-
-EXIT_NOT_PERMITTED = 77
+from optimizer_service.exit_codes import EXIT_NOT_PERMITTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +100,7 @@ def warnings(config: Config, wanted: Wanted) -> list[str]:
             "install the optimizer in /opt/optimizer, for example."
         )
     if not wanted.workers:
-        found.append(
-            "No backend is configured, so no worker is started: name some with --worker or in optimizer.toml."
-        )
+        found.append("No backend is configured, so no worker is started: name some with --worker or in optimizer.toml.")
     missing = sorted(name for name in config.served if name not in wanted.workers)
     if missing:
         found.append(f"No worker is started for {', '.join(missing)}, which the configuration names.")

@@ -5,18 +5,19 @@ import sys
 import time
 from contextlib import suppress
 
-import msgspec
 from rich.console import Console
 from rich.live import Live as Screen
 
 from optimizer_config.model import Config
 from optimizer_ops.live.live import Live
 from optimizer_ops.live.status import LiveStatus
+from optimizer_ops.terminal.output import print_json
 from optimizer_ops.top.keyboard import keys
 from optimizer_ops.top.listener import Listener
 from optimizer_ops.top.screen import View, screen
 from optimizer_ops.top.tally import Tally
-from optimizer_service.lifetime import EXIT_NOT_PERMITTED, first_of, stop_on_signals
+from optimizer_service.exit_codes import EXIT_NOT_PERMITTED
+from optimizer_service.lifetime import first_of, stop_on_signals
 from optimizer_wire.broker_errors import NotPermitted
 
 INTERVAL_S = 1.0
@@ -105,7 +106,7 @@ async def _print(tally: Tally, listener: Listener, watch: _Watch, stop: asyncio.
             "problems": view.live.problems if view.live else [],
             "silence": view.silence,
         }
-        print(msgspec.json.encode(shown).decode(), flush=True)
+        print_json(shown)
         await _pause(stop)
 
 

@@ -9,16 +9,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from optimizer_ops.live.clock import at_clock
+from optimizer_ops.formatting.moments import clock
+from optimizer_ops.formatting.units import UNKNOWN, percent
 from optimizer_ops.live.status import BackendStatus, LiveStatus
-from optimizer_ops.status.page import DIM, WIDEST, bar, problem_line
+from optimizer_ops.status.page import DIM, WIDEST, problem_line, tightest
 from optimizer_ops.status.state import states
-from optimizer_ops.status.words import NOTHING, share
 from optimizer_ops.top.tally import Rates
 from optimizer_wire.events import Event
 
 _AGENTS_LEAST, _FEED_LEAST = 3, 4
-_TIGHT = 0.85
+_BAR = 8
 _BAR_FROM = 100
 _ENDS = {
     "hit": "green",
@@ -65,13 +65,13 @@ def screen(view: View, width: int, height: int) -> RenderableType:
 
 def _title(view: View, inner: int) -> Table:
     line = Table.grid(padding=0)
-    clock = f"q quits  {at_clock(view.now, view.now)}"
-    line.add_column(width=inner - len(clock), no_wrap=True)
+    hint = f"q quits  {clock(view.now, view.now)}"
+    line.add_column(width=inner - len(hint), no_wrap=True)
     line.add_column(justify="right", no_wrap=True)
     title = Text.assemble(("optimizer top", "bold"), ("  a second, over the last 10", DIM))
     if view.silence:
         title.append(f"  no events: {view.silence}", style="red")
-    line.add_row(title, Text(clock, style=DIM))
+    line.add_row(title, Text(hint, style=DIM))
     return line
 
 
@@ -86,7 +86,7 @@ def _numbers(rates: Rates) -> Text:
         ("  collapsed ", DIM),
         (rate(rates.collapsed), "green"),
         ("  without a call ", DIM),
-        (share(saved), "green"),
+        (percent(saved), "green"),
         ("  calls ", DIM),
         rate(rates.calls),
         ("  failed ", DIM),
@@ -119,23 +119,12 @@ def _backends(view: View, inner: int) -> Table:
             Text(backend.name, style="bold"),
             rate(rates.calls),
             Text(rate(rates.failed), style="red" if rates.failed else ""),
-            NOTHING if backend.in_flight is None else f"{backend.in_flight}/{backend.concurrency}",
-            NOTHING if backend.waiting is None else f"{backend.waiting:,}",
-            _tightest(backend, wide=inner >= _BAR_FROM),
+            UNKNOWN if backend.in_flight is None else f"{backend.in_flight}/{backend.concurrency}",
+            UNKNOWN if backend.waiting is None else f"{backend.waiting:,}",
+            tightest(backend, _BAR if inner >= _BAR_FROM else 0),
             _state(backend, view.now, brief=inner < _BAR_FROM),
         )
     return table
-
-
-def _tightest(backend: BackendStatus, *, wide: bool) -> Text:
-    limit = backend.tightest
-    if limit is None:
-        return Text(NOTHING)
-    colour = "red" if limit.share > 1 else "yellow" if limit.share >= _TIGHT else "green"
-    words = Text(f"{limit.name} ")
-    if wide:
-        words.append_text(bar(limit.share, 8, colour)).append(" ")
-    return words.append(f"{share(limit.share):>6}", style=colour if limit.share >= _TIGHT else "")
 
 
 def _state(backend: BackendStatus, now: float, *, brief: bool) -> Text:

@@ -9,6 +9,7 @@ from optimizer_ops.alerts.counts import dead_letters, events_lost, rate_limited
 from optimizer_ops.alerts.objectives import Served, degraded
 from optimizer_ops.alerts.outages import backends_down, services_down
 from optimizer_ops.alerts.spending import budgets_of, spending
+from optimizer_ops.formatting.moments import clock
 from optimizer_ops.live.status import BackendStatus, LiveStatus, Service
 
 NOW = 1_800_000_000.0
@@ -109,10 +110,10 @@ def test_backends_down():
     }
     assert found["route code"].severity == "critical"
     assert found["route code"].message == (
-        "Nothing serves the route code: idle has no worker, broken failed too often and is left alone for 100 s, "
-        "paused is paused."
+        f"Nothing serves the route code: idle has no worker, broken failed too often and is left alone until "
+        f"{clock(NOW + 100, NOW)}, paused is paused."
     )
-    assert found["parked"].message == "parked is blocked for 60 min (quota_day)."
+    assert found["parked"].message == f"parked is blocked until {clock(NOW + 3600, NOW)} (quota_day)."
 
 
 def test_redis_away():

@@ -11,7 +11,7 @@ from optimizer_ops.config import show as shown
 from optimizer_ops.config.check import verdict_of
 from optimizer_ops.config.lines import lines_of, nearest, path_of
 from optimizer_ops.config.toml import value
-from optimizer_service.lifetime import EXIT_CONFIG
+from optimizer_service.exit_codes import EXIT_CONFIG
 
 FILE = """\
 prefix = "mine"           # a comment with [brackets] = in it

@@ -9,9 +9,9 @@ from tests.support.history_rows import Batch, call_row, fill, plausible, request
 from typer.testing import CliRunner
 
 from optimizer_ops.cli import app
+from optimizer_ops.formatting.moments import moment
 from optimizer_ops.history.reader import History
-from optimizer_ops.reports.grid import Head, grid
-from optimizer_ops.reports.moments import moment
+from optimizer_ops.terminal.grid import Head, grid
 
 NAMES = {"tenant": "shop", "agent": "quality", "task": "code", "backend": "groq", "model": "m"}
 SLOW, JOINED = "01a20000-0000-7000-8000-000000000001", "01a20000-0000-7000-8000-000000000002"

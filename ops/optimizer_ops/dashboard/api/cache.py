@@ -15,7 +15,7 @@ from optimizer_ops.dashboard.api.endpoint import Asked, Endpoint
 from optimizer_ops.dashboard.api.errors import invalid
 from optimizer_ops.dashboard.api.looking import totals
 from optimizer_ops.dashboard.api.spans import END, Name, Span, SpanQuery, span_of
-from optimizer_ops.dead.ages import age_s
+from optimizer_ops.formatting.ages import age_s
 from optimizer_ops.history.reader import HistoryUnavailable
 from optimizer_service.logs import logger
 from optimizer_state.selection import Selection

@@ -8,7 +8,7 @@ import msgspec
 
 from optimizer_ops.dashboard.api.endpoint import Asked
 from optimizer_ops.dashboard.api.errors import invalid
-from optimizer_ops.dead.ages import age_s
+from optimizer_ops.formatting.ages import age_s
 from optimizer_state.baseline import Baseline
 from optimizer_state.store import RedisAway
 

@@ -8,10 +8,10 @@ from starlette.responses import RedirectResponse, Response
 from optimizer_ops.cache.flush import flush
 from optimizer_ops.cache.stats import DIMENSIONS, look
 from optimizer_ops.cache.told import tell
+from optimizer_ops.dashboard.filters import with_
 from optimizer_ops.dashboard.pages.forms import BadForm, form_of
 from optimizer_ops.dashboard.pages.render import not_done, page, sources_of
-from optimizer_ops.dashboard.shown import with_
-from optimizer_ops.dead.ages import age_s
+from optimizer_ops.formatting.ages import age_s
 from optimizer_service.logs import logger
 from optimizer_state.selection import Selection
 from optimizer_state.store import RedisAway

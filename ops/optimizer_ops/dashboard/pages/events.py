@@ -3,9 +3,9 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from optimizer_ops.dashboard.filters import kind, with_
 from optimizer_ops.dashboard.pages.event_filter import EventFilter
 from optimizer_ops.dashboard.pages.render import page, sources_of
-from optimizer_ops.dashboard.shown import kind, with_
 from optimizer_wire.events import KINDS
 
 

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from optimizer_ops.dashboard import shown
+from optimizer_ops.dashboard import filters
 from optimizer_ops.dashboard.access import Access
 from optimizer_ops.dashboard.sources import Sources
 from optimizer_ops.history.reader import HistoryUnavailable
@@ -38,7 +38,7 @@ _templates = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters |= shown.FILTERS
+_templates.filters |= filters.FILTERS
 _templates.globals |= {"navigation": NAVIGATION, "version": version("fleet-optimizer")}
 
 

@@ -6,10 +6,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from optimizer_ops.dashboard.filters import with_
 from optimizer_ops.dashboard.pages.render import Asked, missing, page, sources_of
 from optimizer_ops.dashboard.pages.spans import SPANS, kept, span_of
 from optimizer_ops.dashboard.pages.waterfall import waterfall
-from optimizer_ops.dashboard.shown import with_
 from optimizer_ops.history.reader import History
 
 _PAGE = 50

@@ -7,9 +7,9 @@ from starlette.responses import RedirectResponse, Response
 
 from optimizer_config.errors import ConfigError
 from optimizer_ops.budgets.told import Act, tell
+from optimizer_ops.dashboard.filters import with_
 from optimizer_ops.dashboard.pages.forms import BadForm, form_of
 from optimizer_ops.dashboard.pages.render import not_done, sources_of
-from optimizer_ops.dashboard.shown import with_
 from optimizer_service.logs import logger
 from optimizer_state.settings import Settings
 from optimizer_state.store import RedisAway, Store

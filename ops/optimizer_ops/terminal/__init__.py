@@ -1,0 +1,1 @@
+"""What commands print with: tables that fit, bars, lines for a terminal or a pipe."""
