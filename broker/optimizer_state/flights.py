@@ -139,8 +139,10 @@ class Flights:
         return verdict
 
     async def latest_deadline(self, call: Call) -> int | None:
-        """Until when anybody waits for a dispatch that nobody has begun; None if nobody does (it is ended then)."""
+        """Until when anybody waits for a dispatch: 0 if nobody does (it is ended then), None if it is not known."""
         reply = await self._run("renew", call.fingerprint, (call.flight, call.number, "", LEASE_MS, KEEP_MS, 0))
+        if reply[0] == b"nobody":
+            return 0
         return int(reply[1]) if reply[0] == b"ok" else None
 
     async def complete(self, call: Call, owner: str, answer: Answer, *, store_ttl_ms: int) -> Completed:

@@ -40,8 +40,11 @@ class Failing:
         """Tell, then pass the job on, put it back, or give up; with `fly` it has a flight."""
         result = finding.result
         await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
-        if fly:
-            await self._wait_for_the_last(job)
+        if fly and not await self._is_waited_for(job):
+            await self._desk.end_turn(job)
+            await self._reporter.unwanted(self._desk.outbox, job)
+            await self._desk.ack(job)
+            return
         if not result.outcome.rate_only:
             failed = tuple(dict.fromkeys((*job.call.failed, job.hop.backend)))
             job.call = msgspec.structs.replace(job.call, failed=failed)
@@ -63,11 +66,13 @@ class Failing:
             case GiveUp():
                 await self._ending.failed(job, error, fly=fly, finding=finding)
 
-    async def _wait_for_the_last(self, job: Job) -> None:
-        """Others may wait for longer than the one that the call carries."""
+    async def _is_waited_for(self, job: Job) -> bool:
+        """Whether anybody may still wait: others may for longer than the one that the call carries."""
         with suppress(RedisAway):
             latest_ms = await self._flights.latest_deadline(job.call)
             job.deadline_ms = max(job.deadline_ms, latest_ms or 0)
+            return latest_ms != 0
+        return True
 
     def _step(self, job: Job, result: CallResult, *, further: bool) -> Failover | Requeue | Again | GiveUp:
         return after_failure(
