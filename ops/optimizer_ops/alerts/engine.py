@@ -67,6 +67,7 @@ class Engine:
         self._now = 0.0
         self._watches: dict[Key, _Watch] = {}
         for each in past:
+            self._now = max(self._now, each.alert.since, each.told or 0.0)
             watch = self._watches.setdefault((each.alert.name, each.alert.subject), _Watch())
             watch.raised.append(each.alert.since)
             if each.alert.until is None:
@@ -85,8 +86,9 @@ class Engine:
         None means that nobody can tell now: nothing is raised or cleared by it. A subject that is not among the
         findings of its name any more is well. `silenced` are names, or `name/subject`, that nobody is to be told of.
         """
-        # A clock that is set back must not make anything last longer.
-        now = self._now = max(self._now, now)
+        if now < self._now:
+            self._set_back(self._now - now)
+        self._now = now
         changes: list[Change] = []
         for name, findings in found.items():
             known = {finding.subject: finding for finding in findings or ()}
@@ -104,6 +106,15 @@ class Engine:
                 if watch.alert is None and subject not in known and not self._recent(watch, now):
                     del self._watches[of, subject]
         return [self._telling(change, silenced, now) for change in changes]
+
+    def _set_back(self, by_s: float) -> None:
+        """The clock was ahead, and is right again: everything was as long ago as before."""
+        for watch in self._watches.values():
+            watch.bad_since = None if watch.bad_since is None else watch.bad_since - by_s
+            watch.good_since = None if watch.good_since is None else watch.good_since - by_s
+            watch.told = None if watch.told is None else watch.told - by_s
+            watch.changed -= by_s
+            watch.raised = [at - by_s for at in watch.raised]
 
     def _step(self, watch: _Watch, finding: Finding, now: float) -> list[Change]:
         bad, good = finding.state == "bad", finding.state == "good"

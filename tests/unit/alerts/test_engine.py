@@ -146,13 +146,27 @@ def test_after_a_restart():
 
 
 def test_a_clock_that_is_set_back():
-    """A clock that is set back by a day keeps nothing from being cleared."""
-    judged = engine(for_s=0.0, clear_s=10.0)
+    """A clock that was a day ahead and is right again makes nothing last longer, and raises nothing sooner."""
+    judged = engine(for_s=60.0, clear_s=10.0)
     judged.judge(100_000, found())
-    judged.judge(100_001, found("good"))
+    judged.judge(100_050, found())
+    assert judged.judge(13_600, found()) == []
+    assert judged.judge(13_609, found()) == []
+    assert whats(judged.judge(13_610, found())) == ["raised"]
 
-    assert judged.judge(13_601, found("good")) == []
-    assert whats(judged.judge(100_011, found("good"))) == ["cleared"]
+    judged.judge(13_611, found("good"))
+    judged.judge(13_600, found("good"))
+    assert whats(judged.judge(13_610, found("good"))) == ["cleared"]
+
+
+def test_a_restart_after_the_clock_was_set_back():
+    """What is known from before, by a clock that was a day ahead, is told again when it is due by the right one."""
+    before = engine(for_s=0.0)
+    (raised,) = before.judge(100_000, found())
+    judged = engine(for_s=0.0, repeat_s=600.0, past=[Past(alert=raised.alert, told=100_000)])
+
+    assert judged.judge(13_600, found()) == []
+    assert whats(judged.judge(14_200, found())) == ["still"]
 
 
 STEPS = st.lists(

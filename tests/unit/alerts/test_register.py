@@ -144,6 +144,14 @@ def test_lease(database):
         assert register.take_lease(connection, "a", 60, 90)
 
 
+def test_a_lease_of_a_clock_that_was_ahead(database):
+    """Who took the lease by a clock that was a day ahead, and is gone, keeps nobody from watching."""
+    with writing(database) as connection:
+        register.take_lease(connection, "a", 86_400, 86_430)
+
+        assert register.take_lease(connection, "b", 0, 30)
+
+
 class Sink:
     """Fails as often as it is told."""
 
