@@ -14,7 +14,7 @@ from optimizer_config.model import Config
 from optimizer_ops.alerts import register
 from optimizer_ops.alerts.kinds import NAMES
 from optimizer_ops.alerts.message import trial
-from optimizer_ops.alerts.shown import Picture, lines
+from optimizer_ops.alerts.render import Picture, lines
 from optimizer_ops.alerts.sinks.build import build
 from optimizer_ops.alerts.sinks.sink import NotTold
 from optimizer_ops.ask_history import ask_history

@@ -9,7 +9,7 @@ from typing import Literal
 
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Backend, Config
-from optimizer_ops.budgets.told import Act, tell
+from optimizer_ops.budgets.operator_event import Act, tell
 from optimizer_ops.budgets.wanted import configured_count, counts_of, name_of, shown
 from optimizer_ops.formatting.units import duration
 from optimizer_service.exit_codes import EXIT_CONFIG, EXIT_UNAVAILABLE

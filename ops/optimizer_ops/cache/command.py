@@ -119,7 +119,7 @@ def flush(
 
 
 def _ask(tally: "FlushTally") -> None:
-    from optimizer_ops.cache.words import sentence
+    from optimizer_ops.cache.flush_summary import sentence
 
     typer.echo(sentence(tally), err=True)
     typer.confirm("Remove them for good?", abort=True, err=True)

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from optimizer_config.model import Config
-from optimizer_ops.cache import found, shown
+from optimizer_ops.cache import lookup, shown
 from optimizer_ops.cache.flush import FlushTally
 from optimizer_ops.cache.flush import flush as run_flush
+from optimizer_ops.cache.flush_event import tell
+from optimizer_ops.cache.flush_summary import sentence
 from optimizer_ops.cache.stats import SAMPLE, look
-from optimizer_ops.cache.told import tell
-from optimizer_ops.cache.words import sentence
 from optimizer_ops.history.reader import History, HistoryUnavailable
 from optimizer_ops.history.views import Totals
 from optimizer_ops.operator_events import who
@@ -50,8 +50,8 @@ def inspect_one(config: Config, fingerprint: str, *, text: bool, as_json: bool) 
 
     async def work(store: Store) -> int:
         try:
-            got = await found.one(store, fingerprint)
-        except found.Ambiguous as error:
+            got = await lookup.one(store, fingerprint)
+        except lookup.Ambiguous as error:
             print(f"optimizer: {error}", file=sys.stderr)
             return EXIT_FAILED
         if got is None:
@@ -71,7 +71,7 @@ def inspect(config: Config, what: Selection, *, limit: int, as_json: bool) -> in
 
     async def work(store: Store) -> int:
         with _progress("Looking at answers") as progress:
-            got = await found.several(store, what, limit=limit, progress=progress)
+            got = await lookup.several(store, what, limit=limit, progress=progress)
         if as_json:
             print(shown.found_json(got))
         else:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optimizer_ops.cache.found import Found
+from optimizer_ops.cache.lookup import Found
 from optimizer_ops.cache.stats import CacheStats
 from optimizer_ops.formatting.units import count_of, dollars, duration, size
 from optimizer_ops.history.views import Totals

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from optimizer_config.model import Config
 from optimizer_ops.dead.letters import Busy, Kept, Letters, letters
+from optimizer_ops.dead.render import body_of, json_of, page, plain
 from optimizer_ops.dead.replay import CannotReplay, Replay
-from optimizer_ops.dead.shown import body_of, json_of, page, plain
 from optimizer_ops.formatting.units import count_of
 from optimizer_service.exit_codes import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_NOT_YET, EXIT_UNAVAILABLE
 from optimizer_service.lifetime import run

@@ -9,7 +9,7 @@ from rich.console import Console
 from optimizer_config.model import Config
 from optimizer_ops.doctor import broker_check, fleet, keys, limits, machine, redis_check, rights
 from optimizer_ops.doctor.finding import Area, Finding
-from optimizer_ops.doctor.shown import shown
+from optimizer_ops.doctor.render import shown
 from optimizer_ops.live.live import Live
 from optimizer_ops.terminal.output import print_json
 from optimizer_service.exit_codes import EXIT_FAILED

@@ -8,7 +8,7 @@ from typing import Self
 
 from sqlalchemy.engine import Engine
 
-from optimizer_ops.history import rows, way
+from optimizer_ops.history import rows, trace_reader
 from optimizer_ops.history.agents import profiles
 from optimizer_ops.history.database import DatabaseUnavailable, check_version, open_engine, reading
 from optimizer_ops.history.latencies import buckets_by
@@ -156,7 +156,7 @@ class History:
         :raises SeveralRequests: if several ids begin so.
         """
         with reading(self._engine) as connection:
-            return way.trace(connection, request_id, time.time())
+            return trace_reader.trace(connection, request_id, time.time())
 
     def happenings(self, since: float, *, types: Sequence[str] = (), limit: int = 100, **where: str) -> list[Happening]:
         """Other events, the newest first; a type that ends in `.*` means all below it.

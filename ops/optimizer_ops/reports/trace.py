@@ -7,8 +7,8 @@ from rich.text import Text
 from optimizer_ops.formatting.moments import day
 from optimizer_ops.formatting.units import milliseconds
 from optimizer_ops.history.reader import History
+from optimizer_ops.history.trace_reader import SeveralRequests
 from optimizer_ops.history.views import Trace
-from optimizer_ops.history.way import SeveralRequests
 from optimizer_ops.terminal.grid import Head, grid
 from optimizer_ops.terminal.output import print_json, print_lines, screen
 from optimizer_service.exit_codes import EXIT_FAILED

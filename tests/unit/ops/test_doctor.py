@@ -6,7 +6,7 @@ from tests.unit.ops.test_status_page import drawn
 
 from optimizer_config.load import load
 from optimizer_ops.doctor import keys, limits, machine, rights
-from optimizer_ops.doctor.shown import shown
+from optimizer_ops.doctor.render import shown
 from optimizer_ops.live.status import BackendStatus, LiveStatus, Service
 from optimizer_ops.permissions.rights import rights_of
 

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from optimizer_ops.cache.flush import FlushTally, flush
+from optimizer_ops.cache.flush_event import tell
 from optimizer_ops.cache.stats import look
-from optimizer_ops.cache.told import tell
 from optimizer_ops.dashboard.api.answers import CacheStatsAnswer, Sums, sums_of
 from optimizer_ops.dashboard.api.endpoint import Asked, Endpoint
 from optimizer_ops.dashboard.api.errors import invalid

@@ -11,8 +11,8 @@ from optimizer_ops.dashboard.api.errors import ApiError, invalid
 from optimizer_ops.dashboard.api.looking import fleet
 from optimizer_ops.dashboard.api.spans import FilteredQuery, Name, SpanQuery, span_of
 from optimizer_ops.history.reader import History
+from optimizer_ops.history.trace_reader import SeveralRequests
 from optimizer_ops.history.views import Trace
-from optimizer_ops.history.way import SeveralRequests
 
 
 class RequestsQuery(FilteredQuery, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from optimizer_ops.cache.flush import flush
+from optimizer_ops.cache.flush_event import tell
 from optimizer_ops.cache.stats import DIMENSIONS, look
-from optimizer_ops.cache.told import tell
 from optimizer_ops.dashboard.filters import with_
 from optimizer_ops.dashboard.pages.forms import BadForm, form_of
 from optimizer_ops.dashboard.pages.render import not_done, page, sources_of

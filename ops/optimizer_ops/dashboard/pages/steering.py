@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from optimizer_config.errors import ConfigError
-from optimizer_ops.budgets.told import Act, tell
+from optimizer_ops.budgets.operator_event import Act, tell
 from optimizer_ops.dashboard.filters import with_
 from optimizer_ops.dashboard.pages.forms import BadForm, form_of
 from optimizer_ops.dashboard.pages.render import not_done, sources_of
