@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from optimizer_client import AsyncOptimizer, NotReady, OptimizerError, OptimizerUnavailable, Reply
+from optimizer_client import AsyncOptimizer, AuthenticationError, NotReady, OptimizerError, OptimizerUnavailable, Reply
 from optimizer_client.fetching import in_words
 from optimizer_config.model import Config
 from optimizer_ops.terminal.output import print_json
@@ -70,7 +70,7 @@ def _run(config: Config, agent: str, work: Callable[[AsyncOptimizer], Awaitable[
         print(f"optimizer: {error.code}: {error.message}", file=sys.stderr)
         if isinstance(error, NotReady):
             return EXIT_NOT_YET
-        if _ACCESS_REFUSED in error.message:
+        if isinstance(error, AuthenticationError) or _ACCESS_REFUSED in error.message:
             return EXIT_NOT_PERMITTED
         return EXIT_UNAVAILABLE if isinstance(error, OptimizerUnavailable) else EXIT_FAILED
 

@@ -72,6 +72,27 @@ async def test_modes_are_set_and_told(optimizer, settings, verb, mode, says):
     assert (await settings.of(["groq"]))["groq"].mode == mode
 
 
+async def test_what_was_done_is_told_as_json(optimizer, settings):
+    """With --json every steering command prints one object: what was done where, whether it changed anything."""
+    acts = {
+        ("pause",): "paused",
+        ("drain",): "draining",
+        ("resume",): "resumed",
+        ("budget", "set", "rpm=20"): "limits_set",
+        ("budget", "reset"): "limits_reset",
+    }
+    for words, act in acts.items():
+        code, out, err = optimizer(*words[:2], "groq", *words[2:], "--json")
+        told = json.loads(out)
+        assert (code, err, told["backend"], told["act"], told["changed"]) == (0, "", "groq", act, True), words
+        assert told["message"].startswith("groq")
+    for words, act in {("unblock",): "unblocked", ("budget", "reset"): "limits_reset"}.items():
+        code, out, _ = optimizer(*words, "groq", "--json")
+        told = json.loads(out)
+        assert (code, told["act"], told["changed"]) == (0, act, False)
+    assert (await settings.of(["groq"]))["groq"] == BackendSettings()
+
+
 async def test_counts_are_set_shown_and_reset(optimizer, settings):
     """Several counts are set at once, told beside the configured ones, shown, and taken back one by one or all."""
     code, out, _ = optimizer("budget", "set", "groq", "rpm=20", f"{NARROW}=500", "usd_per_day=1.25", "concurrency=2")
