@@ -95,7 +95,7 @@ def _own(folder: Path) -> Iterator[Engine]:
     engine = Engine(os.environ | {"DOCKER_HOST": socket, "DOCKER_CONFIG": str(client)}, private=True)
     bridge_was_there = _BRIDGE.exists()
     with (folder / "dockerd.log").open("wb") as log:
-        daemon = subprocess.Popen(["nice", *command], stdout=log, stderr=log, start_new_session=True)
+        daemon = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
         if not wait_until(lambda: daemon.poll() is not None or engine.answers(), _START_S) or daemon.poll() is not None:
             raise RuntimeError(f"dockerd did not come up within {_START_S:.0f} s; see {folder}/dockerd.log")

@@ -41,7 +41,8 @@ _RUN_POSTGRES = """#!/bin/sh
 set -e
 export PGDATA=/var/lib/postgresql/18/docker
 if [ ! -s $PGDATA/PG_VERSION ]; then
-    initdb --username="$POSTGRES_USER" --pwfile="$POSTGRES_PASSWORD_FILE" --auth=scram-sha-256 >/dev/null
+    initdb --username="$POSTGRES_USER" --pwfile="$POSTGRES_PASSWORD_FILE" --auth=scram-sha-256 \\
+        --encoding=UTF8 >/dev/null
     echo "host all all all scram-sha-256" >>$PGDATA/pg_hba.conf
     echo "create database $POSTGRES_DB owner $POSTGRES_USER" | postgres --single -D $PGDATA postgres >/dev/null
 fi
@@ -146,7 +147,7 @@ def _import(engine: Engine, base: Debian, folder: Path) -> None:
     if shutil.which("debootstrap") is None:
         raise RuntimeError("Images cannot be pulled here; to make them, run: apt-get install debootstrap")
     tree, log = folder / base.suite, folder / f"{base.suite}.log"
-    command = ["nice", "debootstrap", "--variant=minbase", f"--include={','.join(base.packages)}"]
+    command = ["debootstrap", "--variant=minbase", f"--include={','.join(base.packages)}"]
     try:
         with log.open("wb") as file:
             # Older debootstraps do not know newer suites; all of them are made like sid.
@@ -160,9 +161,11 @@ def _import(engine: Engine, base: Debian, folder: Path) -> None:
             add_compose(engine, tree / _COMPOSE_PLUGIN)
         for cache in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man"):
             shutil.rmtree(tree / cache)
-        packed = subprocess.Popen(["nice", "tar", "-C", tree, "-c", "."], stdout=subprocess.PIPE)
-        engine.run("import", "-", _tag(base), stdin=packed.stdout)
-        packed.wait()
+        # Under load debootstrap may leave /proc mounted inside.
+        if (tree / "proc").is_mount():
+            subprocess.run(["umount", "--lazy", tree / "proc"], check=True)
+        with subprocess.Popen(["tar", "-C", tree, "--one-file-system", "-c", "."], stdout=subprocess.PIPE) as packed:
+            engine.run("import", "-", _tag(base), stdin=packed.stdout)
     except subprocess.CalledProcessError as error:
         raise RuntimeError(f"Debian {base.suite} could not be made: {error}; see {log}") from error
     finally:

@@ -45,7 +45,11 @@ class ComposeStack:
 
     def up(self, *words: str) -> None:
         """Bring it up, and wait until every container is healthy."""
-        self.compose("up", "--detach", "--wait", "--wait-timeout", "300", *words)
+        try:
+            self.compose("up", "--detach", "--wait", "--wait-timeout", "300", *words)
+        except subprocess.CalledProcessError as error:
+            error.add_note(self.compose("logs", "--no-color", "--tail", "20"))
+            raise
 
     def optimizer(self, *words: str, service: str = "dashboard") -> str:
         """Run an `optimizer` command inside a container."""
