@@ -12,7 +12,8 @@ from rich.text import Text
 
 from optimizer_ops.cache.lookup import Found
 from optimizer_ops.cache.stats import CacheStats
-from optimizer_ops.formatting.units import count_of, dollars, duration, size
+from optimizer_ops.formatting.sums import saved
+from optimizer_ops.formatting.units import count_of, duration, size
 from optimizer_ops.history.views import Totals
 from optimizer_state.answer import Answer
 from optimizer_state.selection import Entry
@@ -47,7 +48,7 @@ def _day(day: Totals) -> str:
     rate = f"{100 * (day.hit_rate or 0):.1f} % needed no call of their own"
     return (
         f"{count_of(day.requests, 'request')}, {day.hits:,} hits and {day.collapsed:,} collapsed: {rate}, "
-        f"{dollars(day.saved_usd)} saved"
+        f"{saved(day)} saved"
     )
 
 

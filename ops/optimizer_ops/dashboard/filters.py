@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from optimizer_ops.formatting.sums import cost, saved
 from optimizer_ops.formatting.units import UNKNOWN, dollars, duration, milliseconds, percent, size
 
 _UNITS = (("k", 1e3), ("M", 1e6), ("G", 1e9))
@@ -78,6 +79,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "count": count,
     "exact": exact,
     "money": dollars,
+    "cost": cost,
+    "saved": saved,
     "share": percent,
     "ms": milliseconds,
     "seconds": duration,

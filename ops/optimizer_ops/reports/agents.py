@@ -9,12 +9,13 @@ from rich.text import Text
 
 from optimizer_config.guess import did_you_mean
 from optimizer_ops.formatting.moments import ago, day
+from optimizer_ops.formatting.sums import cost, saved
 from optimizer_ops.formatting.units import UNKNOWN, count_of, milliseconds, percent
 from optimizer_ops.history.reader import History
 from optimizer_ops.history.views import AgentProfile, Dimension, Share
 from optimizer_ops.reports.calls import table
 from optimizer_ops.reports.costs import described
-from optimizer_ops.reports.money import cost, headline, saved
+from optimizer_ops.reports.money import headline
 from optimizer_ops.terminal.grid import Cell, Head, grid
 from optimizer_ops.terminal.output import print_json, print_lines, screen
 from optimizer_service.exit_codes import EXIT_FAILED

@@ -7,11 +7,12 @@ import msgspec
 from rich.text import Text
 
 from optimizer_ops.formatting.moments import day
+from optimizer_ops.formatting.sums import cost, saved
 from optimizer_ops.formatting.units import milliseconds, percent
 from optimizer_ops.history.reader import History
 from optimizer_ops.history.spans import Span
 from optimizer_ops.history.views import Dimension, Share, Totals
-from optimizer_ops.reports.money import cost, footnotes, headline, saved
+from optimizer_ops.reports.money import footnotes, headline
 from optimizer_ops.terminal.grid import Cell, Head, grid
 from optimizer_ops.terminal.output import print_lines, screen
 

@@ -1,22 +1,8 @@
-"""What sums cost and saved, as honest as they are known. Pure."""
+"""What sums cost and saved, in sentences. Pure."""
 
-from optimizer_ops.formatting.units import dollars, percent
+from optimizer_ops.formatting.sums import cost, saved
+from optimizer_ops.formatting.units import percent
 from optimizer_ops.history.views import Totals
-
-
-def cost(totals: Totals) -> str:
-    """`$1.23`; `≥ $1.23` if the price or the use of some calls is not known, `unknown` if that of all is not."""
-    doubtful = totals.unpriced + totals.calls_unknown
-    if doubtful and totals.calls_answered - totals.unpriced <= 0 and not totals.cost_usd:
-        return "unknown"
-    return f"≥ {dollars(totals.cost_usd)}" if doubtful else dollars(totals.cost_usd)
-
-
-def saved(totals: Totals) -> str:
-    """As `cost`: what an answer without a price saves is not known."""
-    if totals.saved_unpriced and not totals.saved_usd:
-        return "unknown"
-    return f"≥ {dollars(totals.saved_usd)}" if totals.saved_unpriced else dollars(totals.saved_usd)
 
 
 def _many(number: int, thing: str) -> str:

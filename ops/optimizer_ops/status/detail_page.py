@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer_ops.formatting.moments import clock
+from optimizer_ops.formatting.sums import cost
 from optimizer_ops.formatting.units import UNKNOWN, count_of, dollars, duration, milliseconds, percent
 from optimizer_ops.live.status import BackendStatus, LimitUse
 from optimizer_ops.status.detail import Detail
@@ -82,7 +83,7 @@ def _hour(detail: Detail) -> str:
     return (
         f"{count_of(hour.calls, 'call')}, {hour.calls_failed:,} failed, {hour.throttled:,} of them throttled; "
         f"p50 {milliseconds(hour.p50_ms)}, p95 {milliseconds(hour.p95_ms)}, p99 {milliseconds(hour.p99_ms)}; "
-        f"{dollars(hour.cost_usd)}"
+        f"{cost(hour)}"
     )
 
 

@@ -8,7 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer_ops.formatting.moments import clock
-from optimizer_ops.formatting.units import UNKNOWN, count_of, dollars, milliseconds, percent
+from optimizer_ops.formatting.sums import cost
+from optimizer_ops.formatting.sums import saved as saved_money
+from optimizer_ops.formatting.units import UNKNOWN, count_of, milliseconds, percent
 from optimizer_ops.live.status import BackendStatus, LiveStatus, Problem, Service
 from optimizer_ops.status.past import Past
 from optimizer_ops.status.report import Report
@@ -95,8 +97,8 @@ def _past(past: Past) -> RenderableType:
         ),
     )
     for word, span, totals in (("saved", "today ", today), ("", "7 days", week)):
-        saved = f"{dollars(totals.saved_usd)} and {count_of(totals.saved_calls, 'call')}"
-        spent = f"; spent {dollars(totals.cost_usd)} on {count_of(totals.calls, 'call')}"
+        saved = f"{saved_money(totals)} and {count_of(totals.saved_calls, 'call')}"
+        spent = f"; spent {cost(totals)} on {count_of(totals.calls, 'call')}"
         grid.add_row(Text(word, style=DIM), Text.assemble(f"{span} ", (saved, "green"), spent))
     return grid
 

@@ -94,6 +94,16 @@ def test_status_without_history_says_so():
     assert "ever seen" not in text
 
 
+def test_what_nobody_knows_the_cost_of_is_said():
+    """Where a call has no end yet, or no price, what was spent is at least what is known."""
+    today = msgspec.structs.replace(PAST.today, calls_unknown=1)
+    week = msgspec.structs.replace(PAST.week, unpriced=3, saved_unpriced=2)
+    text = drawn(page(report_of(LIVE, msgspec.structs.replace(PAST, today=today, week=week)), 80), 80)
+
+    assert "spent ≥ $1.50" in text
+    assert "≥ $33.00 and 1,500 calls; spent ≥ $15.00" in text
+
+
 def test_a_report_is_ok_unless_something_is_critical():
     """A warning leaves the report ok; a missing coordinator does not."""
     assert report_of(msgspec.structs.replace(LIVE, recorders=0), PAST).ok
