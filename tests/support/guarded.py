@@ -23,6 +23,7 @@ from optimizer_wire.messages import REQUEST_TYPE
 from optimizer_wire.topology import Names, reply_queue
 
 PASSWORD = "a password of tests"
+_LOGIN_S = 120
 
 
 class GuardedBroker:
@@ -55,7 +56,7 @@ def guarded_broker(server: PrivateRabbitMQ, config_file: Path) -> Iterator[Guard
         permissions=[*rights["permissions"], everything],
     )
     # As a coordinator would: newer brokers take no topic rights for an exchange that does not exist.
-    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(broker.admin_url))) as connection:
+    with contextlib.closing(pika.BlockingConnection(_patient(broker.admin_url))) as connection:
         connection.channel().exchange_declare(Names(config.prefix).events, "topic", durable=True)
     _import(server, topic_permissions=rights["topic_permissions"])
     try:
@@ -68,6 +69,13 @@ def _import(server: PrivateRabbitMQ, **definitions: Any) -> None:
     file = server.folder / "definitions.json"
     file.write_text(json.dumps(definitions))
     server.ctl("import_definitions", newer.as_seen(str(file)))
+
+
+def _patient(url: str) -> pika.URLParameters:
+    """A login may take long on a machine that does much else."""
+    parameters = pika.URLParameters(url)
+    parameters.socket_timeout = parameters.stack_timeout = _LOGIN_S
+    return parameters
 
 
 def _user(name: str) -> dict[str, Any]:
@@ -86,7 +94,7 @@ class Intruder:
     """A user who tries things over raw AMQP."""
 
     def __init__(self, url: str) -> None:
-        self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        self._connection = pika.BlockingConnection(_patient(url))
 
     def close(self) -> None:
         self._connection.close()

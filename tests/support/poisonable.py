@@ -16,11 +16,13 @@ def main() -> None:
     """Poison the one method through which every call goes, then be `optimizer`."""
     word, call = sys.argv.pop(1), BackendClient.call
 
-    async def deadly(self: BackendClient, op: Any, model: str, params: dict[str, Any], timeout_s: float, written: Any):
+    async def deadly(
+        self: BackendClient, op: Any, model: str, params: dict[str, Any], timeout_s: float, written: Any, *more: Any
+    ):
         def die() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
-        return await call(self, op, model, params, timeout_s, die if word in repr(params) else written)
+        return await call(self, op, model, params, timeout_s, die if word in repr(params) else written, *more)
 
     BackendClient.call = deadly
 

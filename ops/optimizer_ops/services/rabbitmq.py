@@ -14,8 +14,8 @@ from optimizer_ops.services.probe import amqp_problem
 from optimizer_ops.services.processes import ServerProcess, port_is_free, wait_until
 from optimizer_ops.services.urls import ServicesUnavailable, parse, with_port
 
-_START_S = 90.0
-_CTL_S = 60.0
+_START_S = 180.0
+_CTL_S = 180.0
 _NODE = "optimizer@localhost"
 
 
@@ -63,7 +63,7 @@ class RabbitMQInstance:
         return cls(folder, *ports, with_port(url, ports[0]))
 
     def start(self) -> list[ServerProcess]:
-        """Start it and wait until it lets us in, at most 90 s; raises `ServicesUnavailable` naming its log."""
+        """Start it and wait until it lets us in, at most three minutes; raises `ServicesUnavailable` naming its log."""
         folder = scripts()
         if folder is None:
             raise ServicesUnavailable("rabbitmq-server is not installed.")
