@@ -4,17 +4,15 @@ import json
 import re
 import sqlite3
 import time
-import uuid
 
 import pytest
 from tests.support.dashboard import TOKEN, Dashboard, launch, with_history
 from tests.support.history_events import LONG, NASTY
-from tests.support.leftovers import AmqpCleanup, delete_entities, delete_keys
 from tests.support.stack import Stack, wait_until
+from tests.support.tap import shared_stack
 
 from optimizer_state.settings import Settings
 from optimizer_state.store import Store
-from optimizer_wire.topology import Names
 
 PAGES = (
     "/",
@@ -39,17 +37,8 @@ PAGES = (
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory, amqp_url, redis_url):
     """A deployment with a history, of all tests of this file."""
-    prefix = f"t-{uuid.uuid4().hex[:12]}"
-    stack = with_history(Stack(tmp_path_factory.mktemp("dashboard"), amqp_url, redis_url, prefix))
-    try:
-        yield stack
-    finally:
-        stack.close()
-        delete_keys(redis_url, prefix)
-        cleanup = AmqpCleanup(Names(prefix))
-        cleanup.shared()
-        cleanup.backends(*stack.backends)
-        delete_entities(amqp_url, cleanup.queues, cleanup.exchanges)
+    with shared_stack(tmp_path_factory.mktemp("dashboard"), amqp_url, redis_url) as stack:
+        yield with_history(stack)
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +132,14 @@ def test_a_request_is_found_by_the_beginning_of_its_id(dashboard):
     text = dashboard.ask(found.headers["location"]).text
     assert 'class="verdict"' in text
     assert "Where the time went" in text
+
+
+def test_the_beginning_of_several_ids_is_said(dashboard):
+    """Where several requests begin so, the page names some of them."""
+    answer = dashboard.ask("/requests/of?id=seed-0003")
+
+    assert answer.status == 404
+    assert "Several requests begin with seed-0003: seed-0003" in answer.text
 
 
 def test_it_is_read_only_without_a_token(reading_only):

@@ -11,6 +11,7 @@ from optimizer_ops.dashboard.pages.render import Asked, missing, page, sources_o
 from optimizer_ops.dashboard.pages.spans import SPANS, kept, span_of
 from optimizer_ops.dashboard.pages.waterfall import waterfall
 from optimizer_ops.history.reader import History
+from optimizer_ops.history.trace_reader import SeveralRequests
 
 _PAGE = 50
 _BY = ("agent", "backend", "model", "task", "tenant", "source")
@@ -64,7 +65,10 @@ async def trace(request: Request) -> Response:
     """`/requests/of?id=…`: one request's whole way, by its id or the beginning of it."""
     identifier = request.query_params.get("id", "").strip()
     asked = Asked()
-    found = await asked.of(sources_of(request).ask(History.trace, identifier)) if identifier else None
+    try:
+        found = await asked.of(sources_of(request).ask(History.trace, identifier)) if identifier else None
+    except SeveralRequests as error:
+        return await missing(request, str(error), "/requests", "all requests")
     if found is None and not asked.trouble:
         words = f"No request begins with “{identifier}” in the history. It may be older than what is kept."
         return await missing(request, words, "/requests", "all requests")
