@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 from sqlalchemy.engine import Engine
 
@@ -48,13 +49,7 @@ async def serve(
         return EXIT_CONFIG
     writer = Writer(HistoryStore(engine, instance), log)
     recorder = Recorder(Names(config.prefix), writer, stop, log)
-
-    def readiness() -> Readiness:
-        missing = {} if recorder.serving else {"rabbitmq": "not consuming"}
-        if writer.trouble is not None:
-            missing["history"] = writer.trouble
-        return Readiness(missing=missing)
-
+    readiness = partial(_readiness, recorder, writer)
     admin = AdminServer(admin_host, admin_port, readiness, token=admin_token)
     describe_process("recorder", readiness, uses=["rabbitmq"])
     background: list[asyncio.Future[None]] = []
@@ -84,6 +79,13 @@ async def serve(
         engine.dispose()
     log.info("stopped")
     return 0
+
+
+def _readiness(recorder: Recorder, writer: Writer) -> Readiness:
+    missing = {} if recorder.serving else {"rabbitmq": "not consuming"}
+    if writer.trouble is not None:
+        missing["history"] = writer.trouble
+    return Readiness(missing=missing)
 
 
 async def _migrated(engine: Engine, writer: Writer, stop: asyncio.Event) -> bool:

@@ -63,16 +63,7 @@ def calls(
     from optimizer_ops.reports.calls import calls as run_calls
 
     begin, end = _span(since, until)
-    named = {
-        "agent": agent,
-        "backend": backend,
-        "model": model,
-        "task": task,
-        "tenant": tenant,
-        "outcome": outcome,
-        "source": source,
-    }
-    where = {name: value for name, value in named.items() if value is not None}
+    where = _given(agent=agent, backend=backend, model=model, task=task, tenant=tenant, outcome=outcome, source=source)
     settings = configuration(config)
     code = ask_history(
         settings,
@@ -131,6 +122,10 @@ def agents(
     if name is None:
         raise typer.Exit(ask_history(settings, lambda history: reports.agents(history, begin, as_json=as_json)))
     raise typer.Exit(ask_history(settings, lambda history: reports.agent(history, name, begin, as_json=as_json)))
+
+
+def _given(**options: str | None) -> dict[str, str]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _span(since: str, until: str | None) -> tuple[float, float | None]:
