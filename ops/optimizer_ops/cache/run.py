@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from optimizer_config.model import Config
-from optimizer_ops.cache import lookup, shown
+from optimizer_ops.cache import lookup, render
 from optimizer_ops.cache.flush import FlushTally
 from optimizer_ops.cache.flush import flush as run_flush
 from optimizer_ops.cache.flush_event import tell
@@ -39,7 +39,7 @@ def stats(config: Config, *, exact: bool, as_json: bool) -> int:
             known = None if isinstance(day, str) else {**msgspec.to_builtins(day), "hit_rate": day.hit_rate}
             print_json({**msgspec.to_builtins(seen), "last_24h": known})
         else:
-            Console(highlight=False).print(shown.stats_page(seen, day))
+            Console(highlight=False).print(render.stats_page(seen, day))
         return 0
 
     return _run(config, work)
@@ -58,9 +58,9 @@ def inspect_one(config: Config, fingerprint: str, *, text: bool, as_json: bool) 
             print(f"optimizer: No answer is stored under {fingerprint}: it was never, or is gone.", file=sys.stderr)
             return EXIT_FAILED
         if as_json:
-            print(shown.answer_json(*got, text=text))
+            print(render.answer_json(*got, text=text))
         else:
-            print(shown.answer_page(*got, store.clock.now_ms(), text=text))
+            print(render.answer_page(*got, store.clock.now_ms(), text=text))
         return 0
 
     return _run(config, work)
@@ -73,12 +73,12 @@ def inspect(config: Config, what: Selection, *, limit: int, as_json: bool) -> in
         with _progress("Looking at answers") as progress:
             got = await lookup.several(store, what, limit=limit, progress=progress)
         if as_json:
-            print(shown.found_json(got))
+            print(render.found_json(got))
         else:
             console = Console(highlight=False)
             # A file has no width.
             console.width = console.width if console.is_terminal else 200
-            console.print(shown.entries_page(got, store.clock.now_ms()))
+            console.print(render.entries_page(got, store.clock.now_ms()))
         return 0
 
     return _run(config, work)

@@ -9,7 +9,7 @@ from rich.console import Console
 from optimizer_ops.cache.flush import FlushTally
 from optimizer_ops.cache.flush_summary import sentence
 from optimizer_ops.cache.lookup import Found
-from optimizer_ops.cache.shown import answer_json, answer_page, entries_page, found_json, stats_page
+from optimizer_ops.cache.render import answer_json, answer_page, entries_page, found_json, stats_page
 from optimizer_ops.cache.stats import CacheStats, Part, RedisState, _warning
 from optimizer_ops.history.views import Totals
 from optimizer_state.answer import Answer
