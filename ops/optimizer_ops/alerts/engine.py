@@ -126,7 +126,7 @@ class Engine:
                 return [self._raise(watch, finding, now)]
         elif watch.good_since is not None:
             if now - watch.good_since >= self._hold_s(watch, finding, now):
-                return [self._clear(watch, finding, now)]
+                return [self._clear(watch, now)]
         elif bad:
             return self._follow(watch, watch.alert, finding, now)
         return []
@@ -159,10 +159,11 @@ class Engine:
         )
         return [Change(what="escalated" if worse else "changed", alert=watch.alert, told=worse)]
 
-    def _clear(self, watch: _Watch, finding: Finding, now: float) -> Change:
+    def _clear(self, watch: _Watch, now: float) -> Change:
+        # It keeps what was wrong: that is what is looked for afterwards.
         alert, watch.alert = watch.alert, None
         watch.bad_since = watch.good_since = None
-        cleared = msgspec.structs.replace(alert, until=now, value=finding.value, message=finding.message)  # type: ignore[type-var]
+        cleared = msgspec.structs.replace(alert, until=now)  # type: ignore[type-var]
         # Whoever heard of it hears of its end; who did not need not.
         return Change(what="cleared", alert=cleared, told=watch.told is not None)  # type: ignore[arg-type]
 

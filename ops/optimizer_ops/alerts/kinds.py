@@ -1,6 +1,8 @@
-"""The alerts that there are: their names, and what to do about each. `docs/operations.md` says more of them."""
+"""The alerts that there are, and how severe they are. `docs/operations.md` says more of them."""
 
 from typing import Literal
+
+from optimizer_ops.live.advice import WHAT_TO_DO
 
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
@@ -13,16 +15,6 @@ DEAD = "optimizer.dead"
 LOST = "optimizer.events_lost"
 SERVICE_DOWN = "optimizer.service_down"
 
-# What the operator does first, by the name of the alert.
-WHAT_TO_DO: dict[str, str] = {
-    DEGRADED: "optimizer status names what is wrong; optimizer calls --failed shows which requests failed, and why.",
-    RATE_LIMIT: "optimizer budgets shows what is left; lower the backend's limits, or add another one to its route.",
-    BACKEND_DOWN: "optimizer backends says why and until when; its workers' logs say more.",
-    SPEND: "optimizer costs --by agent shows who spends; a quota or usd_per_day stops it.",
-    DEAD: "optimizer dead list, then optimizer dead show ID.",
-    LOST: "The history lacks some events: keep the recorder running, on a disk that is fast enough.",
-    SERVICE_DOWN: "optimizer doctor says what is missing and how to bring it back.",
-}
 NAMES = tuple(WHAT_TO_DO)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
-from optimizer_ops.alerts.kinds import SEVERITIES, WHAT_TO_DO, Severity, rank
+from optimizer_ops.alerts.kinds import SEVERITIES, Severity, rank
 from optimizer_ops.alerts.notices import Notice
 from optimizer_ops.formatting.units import count_of, duration
 from optimizer_ops.history.views import AlertRow
+from optimizer_ops.live.advice import what_to_do
 
 # Of any deployment: the same notices are the same message, so that whoever gets it twice can tell.
 _SPACE = uuid.UUID("5b0c3b0e-9c63-4f0a-8f0e-3f4d5b7f3a51")
@@ -93,11 +94,13 @@ def _lines(notice: Notice, first: str) -> Iterator[str]:
     if alert.until is not None:
         lasted = duration(max(0.0, alert.until - alert.since))
         missed = " Nobody was told before." if first == "raised" else ""
-        yield _one_line(f"Cleared: {what}, open for {lasted} since {_clock(alert.since)}. {alert.message}{missed}")
+        yield _one_line(
+            f"Cleared: {what}, open for {lasted} since {_clock(alert.since)}. It was: {alert.message}{missed}"
+        )
         return
     yield _one_line(f"{alert.severity.capitalize()} ({_WORDS[notice.what]}): {what} since {_clock(alert.since)}.")
     yield _one_line(f"  {alert.message}")
-    if do := WHAT_TO_DO.get(alert.name):
+    if do := what_to_do(alert.name, alert.subject):
         yield f"  What to do: {do}"
 
 
@@ -108,7 +111,7 @@ def _entry(notice: Notice) -> dict[str, Any]:
         **msgspec.structs.asdict(alert),
         "state": state,
         "what": notice.what,
-        "what_to_do": WHAT_TO_DO.get(alert.name, ""),
+        "what_to_do": what_to_do(alert.name, alert.subject),
     }
 
 

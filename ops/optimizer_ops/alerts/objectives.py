@@ -7,7 +7,7 @@ import msgspec
 from optimizer_config.alert_settings import AlertSettings
 from optimizer_ops.alerts.finding import Finding, over, under
 from optimizer_ops.alerts.kinds import DEGRADED
-from optimizer_ops.formatting.units import duration
+from optimizer_ops.formatting.units import duration, milliseconds
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ def _p95(settings: AlertSettings, served: Served, most_ms: float, p95_ms: float)
         name=DEGRADED,
         subject="p95",
         state="good" if few else over(p95_ms, most_ms, 0.9 * most_ms),
-        message=f"One request in twenty took longer than {duration(p95_ms / 1000)}; at most {duration(most_ms / 1000)} "
+        message=f"One request in twenty took longer than {milliseconds(p95_ms)}; at most {milliseconds(most_ms)} "
         "are wanted.",
         value=p95_ms,
         threshold=most_ms,

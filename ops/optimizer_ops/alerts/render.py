@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from rich.text import Text
 
-from optimizer_ops.alerts.kinds import WHAT_TO_DO
 from optimizer_ops.alerts.notices import Notice
 from optimizer_ops.formatting.moments import clock
 from optimizer_ops.formatting.units import count_of, duration
 from optimizer_ops.history.views import AlertRow
+from optimizer_ops.live.advice import what_to_do
 from optimizer_ops.terminal.grid import Head, grid
 
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
@@ -38,8 +38,8 @@ def lines(picture: Picture, sinks: Sequence[str], now: float, width: int | None)
     if lasting:
         yield from _table("Wrong now", lasting, now, width)
         yield ""
-        for name in dict.fromkeys(alert.name for alert in lasting):
-            yield f"{name}: {WHAT_TO_DO.get(name, 'see docs/operations.md.')}"
+        known = (f"{alert.name}: {what_to_do(alert.name, alert.subject)}" for alert in lasting)
+        yield from dict.fromkeys(known)
     else:
         yield "Nothing is wrong."
     if over:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from optimizer_ops.formatting.moments import clock, until
 from optimizer_ops.formatting.units import count_of, duration
 from optimizer_ops.history.views import AlertRow, Recording
+from optimizer_ops.live.advice import what_to_do
 from optimizer_ops.live.status import SEVERITIES, BackendStatus, LiveStatus, Problem, Severity
 from optimizer_wire.events import BACKEND_DOWN, DEAD
 from optimizer_wire.topology import CALLS_MAX, RECORDER_MAX, REQUESTS_MAX
@@ -120,12 +121,12 @@ def _recorder(recording: Recording, status: LiveStatus) -> Iterator[Problem]:
 
 
 def _alert(alert: AlertRow) -> Problem:
-    severity: Severity = "critical" if alert.severity == "critical" else "warning"
+    named: dict[str, Severity] = {"critical": "critical", "info": "info"}
     return Problem(
-        severity=severity,
+        severity=named.get(alert.severity, "warning"),
         subject=alert.subject or alert.name,
         message=f"{alert.name} since {clock(alert.since, alert.since)}: {_sentence(alert.message)}",
-        what_to_do="docs/operations.md, Alerts, says what each means.",
+        what_to_do=what_to_do(alert.name, alert.subject) or "docs/operations.md, Alerts, says what it means.",
     )
 
 

@@ -37,6 +37,16 @@ def test_raised_after_for_s_and_cleared_after_clear_s():
     assert judged.open == []
 
 
+def test_what_is_over_keeps_what_was_wrong():
+    """A cleared alert says and counts what was wrong, not that it is well: that its end says."""
+    judged = engine(for_s=0.0)
+    judged.judge(0, found(message="groq has no worker.", value=3.0))
+    judged.judge(1, found("good", message="groq serves.", value=0.0))
+
+    (cleared,) = judged.judge(301, found("good", message="groq serves.", value=0.0))
+    assert (cleared.what, cleared.alert.message, cleared.alert.value) == ("cleared", "groq has no worker.", 3.0)
+
+
 def test_a_break_begins_anew():
     """What was not bad for a moment has to be bad for `for_s` again, and what was not good alike."""
     judged = engine()

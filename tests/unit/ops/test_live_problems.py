@@ -175,3 +175,24 @@ def test_what_the_history_adds():
     ]
     assert "10 min ago; 7 events waited" in found[1][2]
     assert "3 events" in found[2][2]
+
+
+def test_an_alert_says_what_to_do_and_no_more_than_it_is():
+    """An alert keeps its severity among the problems, and what to do is about its subject."""
+    slow = AlertRow(
+        id="1",
+        name="optimizer.degraded",
+        subject="p95",
+        severity="info",
+        since=NOW,
+        until=None,
+        value=1.0,
+        threshold=2.0,
+        message="slow",
+    )
+    spent = msgspec.structs.replace(slow, name="optimizer.budget.spend", subject="fleet day", severity="warning")
+    found = {each.subject: each for each in problems_of(fleet(backend()), None, [slow, spent])}
+
+    assert (found["p95"].severity, found["fleet day"].severity) == ("info", "warning")
+    assert "calls --slowest" in found["p95"].what_to_do
+    assert "costs --by agent" in found["fleet day"].what_to_do
