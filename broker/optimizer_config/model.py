@@ -16,7 +16,7 @@ Kind = Literal["free", "paid", "local"]
 Dimension = Literal["requests", "tokens", "input_tokens", "output_tokens", "usd"]
 Subject = Literal["fleet", "tenant", "agent"]
 Tier = Literal["free", "basic", "professional", "enterprise"]
-Role = Literal["agent", "coordinator", "worker", "observer", "recorder"]
+Role = Literal["agent", "coordinator", "worker", "observer", "recorder", "dashboard"]
 
 DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"

@@ -18,6 +18,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "observer": ("events",),
     "coordinator": (),
     "recorder": (),
+    "dashboard": (),
 }
 
 

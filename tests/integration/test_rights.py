@@ -10,6 +10,7 @@ from itertools import groupby
 import pika
 import pytest
 import redis
+from tests.support.dashboard import TOKEN, Dashboard, launch
 from tests.support.guarded import Intruder, RawAgent, guarded_broker
 from tests.support.leftovers import delete_keys
 from tests.support.stack import Stack, wait_until
@@ -56,6 +57,8 @@ role = "worker"
 backends = ["beta"]
 [users.book]
 role = "recorder"
+[users.desk]
+role = "dashboard"
 [users.board]
 role = "observer"
 [users.cache-board]
@@ -421,6 +424,22 @@ def test_a_recorder_records(line, intruder):
     assert intruder("book").try_to("basic_get", line.names.requests) == REFUSED
 
 
+async def test_a_dashboard_shows(line, intruder):
+    """A dashboard hears events, sees every queue, lists dead letters and steers with its rights, and reads no calls."""
+    shown = await asyncio.to_thread(lambda: Dashboard(launch(line, OPTIMIZER_AMQP_URL=line.broker.url("desk"))))
+    shown.headers["Authorization"] = f"Bearer {TOKEN}"
+    log = shown.running.text
+    await asyncio.to_thread(wait_until, lambda: '"listening"' in log(), "its subscription")
+    told = await asyncio.to_thread(lambda: shown.ask("/api/queue-stats", Accept="application/json"))
+    assert line.names.requests in told.text
+    assert "cannot" not in (await asyncio.to_thread(shown.ask, "/dead")).text
+    assert await asyncio.to_thread(shown.running.stop) == 0
+    assert "refused" not in log().lower()
+    for queue in (line.names.requests, line.names.call_queue("alpha", Priority.STANDARD)):
+        for what in ("basic_get", "queue_purge", "queue_delete"):
+            assert intruder("desk").try_to(what, queue) == REFUSED
+
+
 async def test_an_observer_watches(line, capsys, raw):
     """`optimizer events` works with the rights of an observer, and says in a sentence what it may not hear."""
     watching = asyncio.create_task(
@@ -474,6 +493,20 @@ async def test_topology_check_of_an_agent(line, capsys):
     for words in (["dead", "list"], ["forget", "--tenant", "acme", "--yes"]):
         assert (await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)).exit_code == 77
     assert "refused for user 'bert'" in capsys.readouterr().err
+
+
+async def test_asking_in_anothers_name(line):
+    """`optimizer ask` in a name that its user may not use says so, with exit code 77; in its own it is answered."""
+    environment = {
+        "OPTIMIZER_AMQP_URL": line.broker.url("bert"),
+        "OPTIMIZER_CONFIG": str(line.folder / "optimizer.toml"),
+    }
+    asked = {
+        agent: await asyncio.to_thread(CliRunner().invoke, app, ["ask", "Hello", "--agent", agent], env=environment)
+        for agent in ("quality", "bert")
+    }
+    assert {agent: result.exit_code for agent, result in asked.items()} == {"quality": 77, "bert": 0}
+    assert "may not ask in the name of the agent 'quality'" in asked["quality"].output
 
 
 async def test_a_client_without_rights_says_why(line):

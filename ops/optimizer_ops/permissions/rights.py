@@ -105,10 +105,36 @@ def _observer(name: str, user: User, names: Names, _config: Config) -> Rights:
     )
 
 
-def _recorder(name: str, _user: User, names: Names, _config: Config) -> Rights:
-    """Declares its queue and hears every event on it; tells of alerts by events of its own."""
-    own = exactly([names.events, names.recorder])
-    return Rights(name, configure=any_of(own), write=any_of(own), read=any_of(own))
+def _recorder(name: str, _user: User, names: Names, config: Config) -> Rights:
+    """Declares its queue and hears every event on it; tells of alerts by events; sees how long queues are."""
+    own = [names.events, names.recorder]
+    return Rights(
+        name,
+        configure=any_of(exactly(own)),
+        write=any_of(exactly({*own, *_queues(names, config)})),
+        read=any_of(exactly(own)),
+    )
+
+
+def _dashboard(name: str, _user: User, names: Names, config: Config) -> Rights:
+    """Hears every event, sees how long queues are, lists the dead letters; tells of what operators do there."""
+    heard = f"{escaped(names.event_queue(name, ''))}[^.]+"
+    return Rights(
+        name,
+        configure=any_of([heard, *exactly([names.kept_lock])]),
+        write=any_of([heard, *exactly({names.events, *_queues(names, config)})]),
+        read=any_of([heard, *exactly([names.events, names.kept])]),
+    )
+
+
+def _queues(names: Names, config: Config) -> set[str]:
+    """The queues whose length operators look at.
+
+    Since RabbitMQ 4 nobody sees a queue without a right to it. That to write is the least: it reads and deletes nothing
+    and publishes nothing; it could only bind the queue to an exchange that this user may read.
+    """
+    parts = shared_topology(names), backend_topology(names, sorted(config.served))
+    return {names.recorder, *(each.name for part in parts for each in part.queues)}
 
 
 _RIGHTS = {
@@ -117,6 +143,7 @@ _RIGHTS = {
     "worker": _worker,
     "observer": _observer,
     "recorder": _recorder,
+    "dashboard": _dashboard,
 }
 
 

@@ -23,6 +23,7 @@ USERS = {
     "w": User("worker", backends=("groq",)),
     "board": User("observer", events=("optimizer.cache.*",)),
     "book": User("recorder"),
+    "desk": User("dashboard"),
 }
 CONFIG = Config(prefix="o.1", configured=frozenset({"mine"}), users=USERS)
 RIGHTS = {each.user: each for each in rights_of(CONFIG)}
@@ -95,8 +96,30 @@ def test_a_recorder_hears_all_events_and_no_more():
     assert all(
         may("book", what, name) for what in ("configure", "write", "read") for name in (NAMES.recorder, NAMES.events)
     )
-    others = (NAMES.requests, NAMES.calls, NAMES.dead, "amq.default", NAMES.event_queue("board", "1"))
+    others = (NAMES.calls, "amq.default", NAMES.event_queue("board", "1"))
     assert not any(may("book", what, name) for what in ("configure", "write", "read") for name in others)
+
+
+def test_a_dashboard_hears_tells_and_lists_dead_letters():
+    """A dashboard has its own queues of events, tells of what operators do, and may have the kept letters in turn."""
+    assert all(may("desk", what, NAMES.event_queue("desk", "1")) for what in ("configure", "write", "read"))
+    assert may("desk", "read", NAMES.events)
+    assert may("desk", "write", NAMES.events)
+    assert may("desk", "read", NAMES.kept)
+    assert may("desk", "configure", NAMES.kept_lock)
+    others = (NAMES.calls, "amq.default", NAMES.event_queue("board", "1"), NAMES.reply_queue("a", "1"))
+    assert not any(may("desk", what, name) for what in ("configure", "write", "read") for name in others)
+
+
+@pytest.mark.parametrize("user", ["book", "desk"])
+def test_who_watches_sees_queues_and_takes_nothing(user):
+    """Recorders and dashboards have a right to every queue that they look at, and may neither read nor change it."""
+    for part in (shared_topology(NAMES), backend_topology(NAMES, ["mine", "groq"])):
+        for queue in part.queues:
+            assert may(user, "write", queue.name)
+            assert not may(user, "configure", queue.name)
+            assert not may(user, "read", queue.name) or (user, queue.name) == ("desk", NAMES.kept)
+    assert may(user, "write", NAMES.recorder)
 
 
 def texts(words, longest):
