@@ -12,6 +12,7 @@ from optimizer_config.model import Config
 from optimizer_ops.dashboard.access import Access
 from optimizer_ops.dashboard.app import make_app
 from optimizer_ops.dashboard.hub import EventHub
+from optimizer_ops.dashboard.patience import PatientProtocol
 from optimizer_ops.dashboard.routes import routes
 from optimizer_ops.dashboard.sources import Sources
 from optimizer_ops.live.live import Live
@@ -42,6 +43,7 @@ async def serve(config: Config, *, host: str = "127.0.0.1", port: int = 8502, to
     server = _Server(
         uvicorn.Config(
             app,
+            http=PatientProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
