@@ -31,7 +31,9 @@ class EventSink:
         :raises NotTold: if RabbitMQ is away, or takes nothing.
         """
         for notice in notices:
-            made = self._made.setdefault(notice.id, list(_events(notice, self._source)))
+            if notice.id not in self._made:
+                self._made[notice.id] = list(_events(notice, self._source))
+            made = self._made[notice.id]
             try:
                 while made:
                     await self._publish(made[0])
