@@ -1,6 +1,5 @@
 """The units, run by a real systemd: its manager for users, in mount namespace of its own. Takes root."""
 
-import json
 import os
 import shutil
 import signal
@@ -105,29 +104,15 @@ def test_target_runs_the_fleet(stack: Stack, manager: Manager):
     for unit in (COORDINATOR, WORKER, SECOND, "optimizer-recorder.service"):
         wait_until(lambda unit=unit: manager.show(unit, "ActiveState") == "active", unit, 40)
     assert manager.show(COORDINATOR, "StatusText") == "working"
-    assert answered(stack, "hello") == "backend"
+    assert stack.ask("hello")["source"] == "backend"
 
     os.kill(int(manager.show(COORDINATOR, "MainPID")), signal.SIGSTOP)
     wait_until(lambda: manager.show(COORDINATOR, "NRestarts") == "1", "the end of the frozen coordinator", 40)
     wait_until(lambda: manager.show(COORDINATOR, "StatusText") == "working", "another coordinator", 40)
-    assert answered(stack, "hello again") == "backend"
+    assert stack.ask("hello again")["source"] == "backend"
 
     manager.run("stop", SECOND)
     assert manager.show(SECOND, "Result") == "success"
     manager.run("stop", "optimizer.target")
     for unit in (COORDINATOR, WORKER):
         wait_until(lambda unit=unit: manager.show(unit, "ActiveState") == "inactive", f"the end of {unit}", 40)
-
-
-def answered(stack: Stack, prompt: str) -> str:
-    """Where the answer to a question came from."""
-    done = subprocess.run(
-        [sys.executable, "-m", "optimizer_ops", "ask", prompt, "--json", "--timeout", "30"],
-        env=stack.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["source"]

@@ -15,12 +15,12 @@ def test_up_serves_restarts_and_stops(stack: Stack):
     stack.configure()
     up = stack.launch("up", "optimizer_ops", "up", "--bare", "--coordinators", "1")
     wait_until(lambda: up.text().count('"event": "ready"') >= 2, "a coordinator and a worker", 30)
-    first = ask(stack, "hello")
+    first = stack.ask("hello")
     children = psutil.Process(up.process.pid).children()
     worker = next(child for child in children if "worker" in child.cmdline())
     worker.kill()
     wait_until(lambda: up.text().count('"event": "ready"') >= 3, "another worker", 30)
-    second = ask(stack, "hello again")
+    second = stack.ask("hello again")
 
     code = up.stop()
 
@@ -35,7 +35,7 @@ def test_up_keeps_a_history_and_shows_it(stack: Stack):
     stack.configure()
     up = stack.launch("up", "optimizer_ops", "up", "--coordinators", "1", "--dashboard-port", "0")
     wait_until(lambda: up.text().count('"event": "ready"') >= 4, "coordinator, worker, recorder and dashboard", 40)
-    ask(stack, "hello")
+    stack.ask("hello")
     ready = next(line for line in up.text().splitlines() if '"component": "dashboard"' in line and "ready" in line)
     url = json.loads(ready[ready.index("{") :])["url"]
 
@@ -47,20 +47,6 @@ def test_up_keeps_a_history_and_shows_it(stack: Stack):
 
     wait_until(lambda: asked() == 1, "the request in the history", 20)
     assert up.stop() == 0
-
-
-def ask(stack: Stack, prompt: str) -> dict:
-    """`optimizer ask --json`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "optimizer_ops", "ask", prompt, "--json", "--timeout", "30"],
-        env=stack.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_up_without_any_backend_says_what_to_do(stack: Stack):

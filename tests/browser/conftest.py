@@ -2,15 +2,13 @@
 
 import os
 import shutil
-import uuid
+import time
 
 import pytest
 from tests.support.dashboard import Dashboard, launch
 from tests.support.history_events import seed
-from tests.support.leftovers import AmqpCleanup, delete_entities, delete_keys
-from tests.support.stack import Stack, wait_until
-
-from optimizer_wire.topology import Names
+from tests.support.stack import wait_until
+from tests.support.tap import shared_stack
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -33,11 +31,7 @@ def chromium():
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory, amqp_url, redis_url):
     """A simulated backend, its worker, a coordinator, a recorder, and nine days of history."""
-    import time
-
-    prefix = f"t-{uuid.uuid4().hex[:12]}"
-    stack = Stack(tmp_path_factory.mktemp("fleet"), amqp_url, redis_url, prefix)
-    try:
+    with shared_stack(tmp_path_factory.mktemp("fleet"), amqp_url, redis_url) as stack:
         for name in ("alpha", "beta"):
             stack.simulate(name, limits={"rpm": 600})
         stack.configure()
@@ -46,13 +40,6 @@ def fleet(tmp_path_factory, amqp_url, redis_url):
         recorder = stack.launch("recorder", "optimizer_ops", "recorder")
         stack.ready(recorder)
         yield stack
-    finally:
-        stack.close()
-        delete_keys(redis_url, prefix)
-        cleanup = AmqpCleanup(Names(prefix))
-        cleanup.shared()
-        cleanup.backends(*stack.backends)
-        delete_entities(amqp_url, [*cleanup.queues, f"{prefix}.events.recorder"], cleanup.exchanges)
 
 
 @pytest.fixture(scope="session")

@@ -5,23 +5,12 @@ import time
 import msgspec
 import pytest
 from tests.support.history_events import seed
-from tests.support.served import TOKEN, served
+from tests.support.served import TOKEN, configured, served
 from tests.support.tap import Tap, shared_stack
 
-from optimizer_config.load import load
 from optimizer_ops.history.reader import History
 from optimizer_state import flushes
 from optimizer_state.store import Store
-
-BACKEND = {"api": "openai", "base_url": "http://127.0.0.1:1/v1", "models": ["sim-large"], "kind": "local"}
-
-
-def configured(stack, **environment):
-    """The configuration of a deployment with one backend."""
-    stack.backends["alpha"] = BACKEND
-    stack.routes["default"] = ["alpha"]
-    stack.configure()
-    return load(str(stack.folder / "optimizer.toml"), stack.environment() | environment)
 
 
 @pytest.fixture(scope="module")

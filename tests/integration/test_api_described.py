@@ -8,10 +8,9 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from tests.support.history_events import seed
-from tests.support.served import TOKEN, served
+from tests.support.served import TOKEN, configured, served
 from tests.support.tap import shared_stack
 
-from optimizer_config.load import load
 from optimizer_ops.dashboard.api.openapi import description
 from optimizer_ops.dashboard.api.routes import ENDPOINTS
 from optimizer_state import flushes
@@ -28,15 +27,7 @@ def api(tmp_path_factory, amqp_url, redis_url):
         shared_stack(tmp_path_factory.mktemp("api"), amqp_url, redis_url) as stack,
     ):
         patch.setattr(flushes, "AHEAD_MS", 1)
-        stack.backends["alpha"] = {
-            "api": "openai",
-            "base_url": "http://127.0.0.1:1/v1",
-            "models": ["m"],
-            "kind": "local",
-        }
-        stack.routes["default"] = ["alpha"]
-        stack.configure()
-        config = load(str(stack.folder / "optimizer.toml"), stack.environment())
+        config = configured(stack)
         seed(config.history_url, time.time(), requests=300)
         with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
             for exchange in shared_topology(Names(stack.prefix)).exchanges:

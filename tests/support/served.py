@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
-from tests.support.stack import wait_until
+from tests.support.stack import Stack, wait_until
 
 from optimizer_config.credentials import Secret
+from optimizer_config.load import load
 from optimizer_config.model import Config
 from optimizer_ops.dashboard.access import Access
 from optimizer_ops.dashboard.app import make_app
@@ -25,6 +26,7 @@ from optimizer_ops.live.live import Live
 from optimizer_service.logs import logger
 
 TOKEN = "token-of-this-test-0123"
+BACKEND = {"api": "openai", "base_url": "http://127.0.0.1:1/v1", "models": ["sim-large"], "kind": "local"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,14 @@ class Api:
         answer = self.call("POST", path, body)
         assert answer.status == 200, answer
         return answer.json
+
+
+def configured(stack: Stack, **environment: str) -> Config:
+    """The configuration of a deployment with one backend, which nobody serves."""
+    stack.backends["alpha"] = BACKEND
+    stack.routes["default"] = ["alpha"]
+    stack.configure()
+    return load(str(stack.folder / "optimizer.toml"), stack.environment() | environment)
 
 
 class _Server(uvicorn.Server):

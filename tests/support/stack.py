@@ -182,6 +182,19 @@ class Stack:
         for process in processes:
             wait_until(lambda p=process: _is_ready(p), f"readiness of {process.name}", START_S)
 
+    def ask(self, prompt: str) -> dict[str, Any]:
+        """The answer of `optimizer ask`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "optimizer_ops", "ask", prompt, "--json", "--timeout", "30"],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
     def close(self) -> None:
         """End everything that still runs."""
         for running in self.running:

@@ -6,20 +6,11 @@ from optimizer_config.alert_settings import AlertSettings
 from optimizer_config.model import Reset
 from optimizer_ops.alerts.measure import counted, spent
 from optimizer_ops.alerts.spending import Budget
-from optimizer_ops.history.database import migrate, open_engine, reading, writing
+from optimizer_ops.history.database import reading, writing
 from optimizer_ops.history.tables import calls, happenings, hourly, recorder, requests
 
 NOW = 1_800_000_000.0 // 3600 * 3600 + 1800
 WHO = {"tenant": "t", "agent": "a", "op": "chat", "task": "code", "priority": "standard", "model": "m"}
-
-
-@pytest.fixture
-def database(tmp_path):
-    """An empty history."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'history.db'}", create=True)
-    migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 def add(database, table, *rows):

@@ -3,7 +3,6 @@
 import asyncio
 import time
 
-import pytest
 import structlog
 
 from optimizer_config.alert_settings import AlertSettings, CommandSink
@@ -15,19 +14,10 @@ from optimizer_ops.alerts.engine import Change
 from optimizer_ops.alerts.notices import notices_of
 from optimizer_ops.alerts.sinks.sink import NotTold, PartlyTold
 from optimizer_ops.alerts.watch import Watch
-from optimizer_ops.history.database import migrate, open_engine, reading, writing
+from optimizer_ops.history.database import reading, writing
 from optimizer_ops.history.tables import happenings, notices
 from optimizer_ops.history.views import AlertRow
 from optimizer_ops.live.status import LiveStatus, Service
-
-
-@pytest.fixture
-def database(tmp_path):
-    """An empty history."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'history.db'}", create=True)
-    migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 def alert(number=1, until=None, since=1_000.0, severity="warning"):
