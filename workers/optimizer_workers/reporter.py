@@ -109,7 +109,7 @@ class Reporter:
             backend=self._backend,
             outcome="waiting",
             retry_after_s=wait_ms / 1000,
-            message=f"{held} calls wait for budget: {limit} is used up",
+            message=f"{held} {'call waits' if held == 1 else 'calls wait'} for budget: {limit} is used up",
         )
         await outbox.tell(happened)
 

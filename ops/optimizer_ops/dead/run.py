@@ -29,6 +29,8 @@ def list_letters(config: Config, *, as_json: bool) -> int:
             print(json_of(found))
         elif found:
             print(plain(found, time.time()))
+            if sys.stdout.isatty():
+                print("\nAll of one: optimizer dead show ID. Its cause is mended: optimizer dead replay ID")
         else:
             print("There are no dead letters.", file=sys.stderr)
         return 0

@@ -1,5 +1,6 @@
 """From an HTTP request to an endpoint and back: what is taken is bounded and checked, what is answered is encoded."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from optimizer_state.store import RedisAway
 MOST_BYTES = 64 * 1024
 JSON = "application/json"
 
+_UNLIKE_PATTERN = re.compile(r"Expected `str` matching regex .* - at `\$\.([\w.]+)`", re.DOTALL)
 _encoder = msgspec.json.Encoder()
 
 
@@ -100,5 +102,6 @@ async def _body(request: Request, kind: type[msgspec.Struct]) -> Any:
 
 
 def _sentence(error: Exception) -> str:
-    text = str(error)
+    # A pattern tells nobody how something is written: what the parameter is, does.
+    text = _UNLIKE_PATTERN.sub(r"\1 is not written as /docs says", str(error))
     return f"{text[:1].lower()}{text[1:]}."
