@@ -211,6 +211,7 @@ def test_what_is_wrong_is_said(api, method, path, body, status, code):
 
     assert (answer.status, answer.json["error"]["code"]) == (status, code)
     assert answer.json["error"]["message"].endswith(".")
+    assert "regex" not in answer.json["error"]["message"]
 
 
 def test_only_json_is_taken(api):
