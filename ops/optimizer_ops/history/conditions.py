@@ -6,7 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from optimizer_ops.history.tables import FAILED
+
 Condition = sa.ColumnElement[bool]
+
+# By the words of its index. Of no type: as a Boolean SQLite would be asked for `… = 1`, which is not the index's.
+in_failed_index: Condition = sa.literal_column(FAILED)
 
 
 def within(column: sa.ColumnElement[Any], span: tuple[float, float]) -> list[Condition]:

@@ -12,6 +12,7 @@ from optimizer_ops.history import rows, trace_reader
 from optimizer_ops.history.agents import profiles
 from optimizer_ops.history.database import DatabaseUnavailable, check_version, open_engine, reading
 from optimizer_ops.history.latencies import buckets_by
+from optimizer_ops.history.search import requests_of
 from optimizer_ops.history.spans import Span, span_of
 from optimizer_ops.history.sums import KEYS
 from optimizer_ops.history.timeline import timeline
@@ -135,7 +136,7 @@ class History:
         """
         with reading(self._engine) as connection:
             span = since, _end(until)
-            return rows.requests_of(connection, span, where, limit=limit, before=before, slowest=slowest, failed=failed)
+            return requests_of(connection, span, where, limit=limit, before=before, slowest=slowest, failed=failed)
 
     def requests_like(self, beginning: str, limit: int = 10) -> list[RequestRow]:
         """Requests whose ids begin so, the newest first."""

@@ -18,6 +18,8 @@ GROWTH = 1.1
 _LOG_GROWTH = math.log(GROWTH)
 
 KEYS = ("tenant", "agent", "task", "backend", "model")
+# Of what durations are counted by hour beside all of them: a search for the slowest may name where answers came from.
+SLOWEST_BY = (*KEYS, "source")
 TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
 # The call outcomes by which a backend says "too fast"; as `Outcome.rate_only`.
 RATE_ONLY = ("throttled", "ramp")
@@ -90,8 +92,8 @@ def latencies_of(row: Row) -> Iterator[LatencyKey]:
     if row["outcome"] == "answered" and row["total_ms"] is not None:
         hour, bucket = hour_of(row["asked"]), bucket_of(row["total_ms"])
         yield hour, "", "", bucket
-        for by in KEYS:
-            yield hour, by, row[by], bucket
+        for by in SLOWEST_BY:
+            yield hour, by, row[by] or "", bucket
 
 
 def by_day(sums: Mapping[HourKey, Mapping[str, float]]) -> dict[HourKey, Counter[str]]:

@@ -13,6 +13,7 @@ _OPEN = sa.text("outcome = 'open'")
 # As `sums.NO_ERROR`: an index of some rows is found only by the same words.
 FAILED = "outcome NOT IN ('answered', 'open', 'unknown')"
 _FAILED = sa.text(FAILED)
+_SEARCHED = ("asked", "agent", "backend", "outcome", "source", "task", "model", "tenant", "total_ms")
 
 # One row a request. `flight` is its work id without the number of the dispatch: equal for all that shared a call.
 # `source` is None until it is known where the answer came from; `outcome` is open, answered, an error code, or
@@ -49,10 +50,8 @@ requests = sa.Table(
     sa.Column("prompt_chars", sa.BigInteger),
     sa.Column("tags", sa.JSON(none_as_null=True)),
     # All that is searched for stands in one index: whatever does not fit is passed over without its row being read.
-    sa.Index(
-        "requests_search", "asked", "agent", "backend", "outcome", "source", "task", "model", "tenant", "total_ms"
-    ),
-    sa.Index("requests_failed", "asked", sqlite_where=_FAILED, postgresql_where=_FAILED),
+    sa.Index("requests_search", *_SEARCHED),
+    sa.Index("requests_failed", *_SEARCHED, sqlite_where=_FAILED, postgresql_where=_FAILED),
     # Alerts judge what has ended lately, whenever it was asked.
     sa.Index("requests_ended", "ended"),
     sa.Index("requests_flight", "flight"),
@@ -127,6 +126,7 @@ happenings = sa.Table(
     sa.Column("message", sa.Text),
     sa.Index("happenings_at", "at"),
     sa.Index("happenings_type", "type", "at"),
+    sa.Index("happenings_backend", "backend", "at"),
     sa.Index("happenings_request", "request_id"),
     sa.Index("happenings_flight", "flight"),
 )
@@ -170,7 +170,8 @@ hourly = _sums("hourly", "hour")
 daily = _sums("daily", "day")
 
 # How many answered requests took how long in all, by hour and day: of all (`by` and `name` empty), and of each name of
-# each of the keys of `hourly` alone. Buckets as in `sums.py`. A column for each key would be as many rows as requests.
+# each of the keys of `hourly`, and of `source`, alone. Buckets as in `sums.py`. A column for each key would be as many
+# rows as requests.
 
 
 def _latencies(name: str, begin: str) -> sa.Table:
@@ -182,6 +183,8 @@ def _latencies(name: str, begin: str) -> sa.Table:
         sa.Column(begin, sa.BigInteger, primary_key=True),
         sa.Column("bucket", sa.Integer, primary_key=True),
         sa.Column("requests", sa.BigInteger, nullable=False),
+        # Rows of one name lie together: a month of them is a few pages, not one from each page of the table.
+        sqlite_with_rowid=False,
     )
 
 
