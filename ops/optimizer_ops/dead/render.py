@@ -5,12 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from rich.text import Text
 
 from optimizer_ops.dead.letters import Kept
 from optimizer_ops.formatting.units import duration, size
+from optimizer_ops.terminal.grid import Head, grid
 from optimizer_wire.dead_letters import DeadLetter
 
 HEADS = ("id", "died", "age", "why", "queue", "agent", "tenant", "kind", "size", "reason")
+# What a narrow terminal leaves out first is highest: `dead show` has all of it.
+_RANKS = {"size": 7, "kind": 6, "tenant": 5, "died": 4, "queue": 3, "age": 2, "agent": 1}
 _NOTHING = "-"
 _REASON_CHARS = 60
 
@@ -52,6 +56,12 @@ def plain(letters: Sequence[Kept], now_s: float) -> str:
     lines = [HEADS, *(row(kept, now_s) for kept in letters)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADS) - 1)]
     return "\n".join("  ".join([*map(str.ljust, line, widths), line[-1]]).rstrip() for line in lines)
+
+
+def fitted(letters: Sequence[Kept], now_s: float, width: int) -> list[Text]:
+    """Rows for a terminal that is so wide: what matters less is left out."""
+    heads = [Head(name, rank=_RANKS.get(name, 0), least=20 if name == "reason" else 0) for name in HEADS]
+    return grid(heads, [row(kept, now_s) for kept in letters], width)
 
 
 def page(kept: Kept) -> str:

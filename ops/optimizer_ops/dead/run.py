@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from optimizer_config.model import Config
 from optimizer_ops.dead.letters import Busy, Kept, Letters, letters
-from optimizer_ops.dead.render import body_of, json_of, page, plain
+from optimizer_ops.dead.render import body_of, fitted, json_of, page, plain
 from optimizer_ops.dead.replay import CannotReplay, Replay
 from optimizer_ops.formatting.units import count_of
+from optimizer_ops.terminal.output import print_lines, screen
 from optimizer_service.exit_codes import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_NOT_YET, EXIT_UNAVAILABLE
 from optimizer_service.lifetime import run
 from optimizer_state.store import RedisAway, Store
@@ -28,9 +29,12 @@ def list_letters(config: Config, *, as_json: bool) -> int:
         if as_json:
             print(json_of(found))
         elif found:
-            print(plain(found, time.time()))
-            if sys.stdout.isatty():
-                print("\nAll of one: optimizer dead show ID. Its cause is mended: optimizer dead replay ID")
+            console, width = screen()
+            if width is None:
+                print(plain(found, time.time()))
+            else:
+                hint = "All of one: optimizer dead show ID. Its cause is mended: optimizer dead replay ID"
+                print_lines(console, [*fitted(found, time.time(), width), "", hint])
         else:
             print("There are no dead letters.", file=sys.stderr)
         return 0
