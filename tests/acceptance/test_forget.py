@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 import uuid
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 
 import msgpack
 import pika
@@ -67,6 +68,14 @@ def kept(stack):
     return repr(found)
 
 
+def recorded(stack, tenant="acme"):
+    """How many rows of the history are about a tenant, by table."""
+    with closing(sqlite3.connect(stack.folder / "history.db")) as history:
+        tables = ("requests", "calls", "happenings", "agents", "hourly", "daily")
+        question = "SELECT count(*) FROM {} WHERE tenant = ?"
+        return {table: history.execute(question.format(table), (tenant,)).fetchone()[0] for table in tables}
+
+
 def publish(stack, user, body, **properties):
     """Publish to the request queue as a user."""
     names = Names(stack.prefix)
@@ -81,7 +90,7 @@ async def test_one_is_forgotten_and_the_other_is_not(two):
     sim = two.simulate("alpha", {"latency": {"base_s": 1.5}}, concurrency=2)
     two.backends["beta"] = {**two.backends["alpha"], "base_url": "http://127.0.0.1:1/v1"}
     two.configure()
-    two.ready(two.worker("alpha"), two.coordinator())
+    two.ready(two.worker("alpha"), two.coordinator(), two.launch("recorder", "optimizer_ops", "recorder"))
     asked = {}
     async with AsyncExitStack() as pool:
         for tenant in ("acme", "other"):
@@ -102,6 +111,7 @@ async def test_one_is_forgotten_and_the_other_is_not(two):
             publish(two, f"{tenant}-user", f"{tenant}-word is no request".encode())
         await asyncio.to_thread(wait_until, lambda: len(sim.calls()) >= 4, "calls in flight")
         await asyncio.to_thread(wait_until, lambda: kept(two).count("word nobody") >= 2, "calls that nobody takes")
+        await asyncio.to_thread(wait_until, lambda: recorded(two)["calls"] >= 1, "a history")
 
         code, said, errors = await asyncio.to_thread(forget, two, "--yes", "--json")
 
@@ -109,6 +119,8 @@ async def test_one_is_forgotten_and_the_other_is_not(two):
         tally = json.loads(said)
         assert tally["answers"] >= 1
         assert tally["dead"] >= 1
+        assert tally["history"]["requests"] >= 1
+        assert not any(recorded(two).values())
         remains = await asyncio.to_thread(kept, two)
         assert "acme-word" not in remains
         assert not any(echo(f"acme-word {which}") in remains for which in ("answered", *range(4)))
@@ -122,8 +134,10 @@ async def test_one_is_forgotten_and_the_other_is_not(two):
             assert reply.text.startswith(echo(prompt))
         again = await asked["other"][0].chat("other-word answered", timeout=20)
         assert again.source == "cache"
+        assert not any(recorded(two).values())
         new = await asked["acme"][0].chat("acme-word answered", timeout=20)
         assert new.source == "backend"
+        await asyncio.to_thread(wait_until, lambda: recorded(two)["requests"] == 1, "what it asked afterwards")
 
 
 @pytest.mark.slow

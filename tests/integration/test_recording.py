@@ -10,7 +10,6 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from tests.support.postgres import PrivatePostgres
 from tests.support.recorded import NOON, Fleet, assert_sums_hold, rows
 
 from optimizer_backends.prices import Prices
@@ -33,30 +32,6 @@ from optimizer_ops.recorder.writer import Writer
 from optimizer_service.logs import logger
 from optimizer_wire import events
 from optimizer_wire.messages import Usage
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    """A PostgreSQL for the tests of this file."""
-    if not PrivatePostgres.installed():
-        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
-    with PrivatePostgres() as server:
-        yield server
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def engine(request, tmp_path):
-    """An empty history, migrated."""
-    if request.param == "sqlite":
-        engine = open_engine(f"sqlite:///{tmp_path}/state/history.db", create=True)
-    else:
-        engine = open_engine(request.getfixturevalue("postgres").url)
-        with engine.begin() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
-    migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

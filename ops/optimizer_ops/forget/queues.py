@@ -12,7 +12,8 @@ from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.deliveries import delivery_of
 from optimizer_wire.session import Session
 
-_QUIET_S = 0.5
+# A delivery may take that long on a busy broker; who took the rest is waited for in vain, once.
+_QUIET_S = 5.0
 
 
 async def take_out(session: Session, queue: str, wanted: Callable[[DeliveredMessage], Awaitable[bool]]) -> int:

@@ -3,6 +3,7 @@
 ::
 
     request queue ─► a moment ─► mark ─► (Redis: answers, outcomes, waiters ─► tell them)* ─► call queues, dead letters
+                                                                                                        ─► history
 
 The mark is a moment of Redis' clock: what was asked later is a new request. It makes workers let go of what they hold
 (`optimizer_workers.forgetting`); a call that runs is broken off at its next sign of life, within five seconds, and what
@@ -17,6 +18,7 @@ from aiormq.abc import DeliveredMessage
 
 from optimizer_config.model import Config
 from optimizer_ops.dead.letters import letters
+from optimizer_ops.forget.history import forget_history
 from optimizer_ops.forget.owners import call_in, tenant_of_message, tenant_of_user, users_of
 from optimizer_ops.forget.queues import take_out
 from optimizer_ops.forget.tally import Tally
@@ -155,12 +157,18 @@ async def forget(config: Config, tenant: str, *, wait_s: float, dry_run: bool) -
 
     :raises RedisAway, BrokerUnavailable: if a service is missing; what was removed by then stays removed.
     :raises Busy: if somebody else looks through the dead letters.
+    :raises DatabaseUnavailable: if the history is away; everything else is done by then.
     """
     store = Store(config.redis_url, config.prefix)
     try:
         await store.synchronise_clock()
         async with await Session.open(config.amqp_url, "optimizer forget") as session:
             forgetting = Forgetting(config, tenant, store, session, await session.channel())
-            return await (forgetting.look() if dry_run else forgetting.run(wait_s))
+            tally = await (forgetting.look() if dry_run else forgetting.run(wait_s))
+            recorded = Names(config.prefix).recorder
+            kept = (await session.depths([recorded])).get(recorded) is not None
     finally:
         await store.close()
+    # Last: what has ended by now has been told of with a time that is past.
+    tally.history = await asyncio.to_thread(forget_history, config.history_url, tenant, dry_run=dry_run, kept=kept)
+    return tally

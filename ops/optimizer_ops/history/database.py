@@ -29,6 +29,10 @@ class DatabaseUnavailable(Exception):
     """The database of the history cannot be used; the message says why and what to do."""
 
 
+class NoHistory(DatabaseUnavailable):
+    """Nothing was ever recorded there; the message says where."""
+
+
 class WrongVersion(DatabaseUnavailable):
     """The tables are of another version than this program."""
 
@@ -65,9 +69,9 @@ def _sqlite(file: Path, *, create: bool) -> Engine:
                 "Make it, or set [history] url or OPTIMIZER_HISTORY_URL."
             ) from None
     if not file.parent.is_dir():
-        raise DatabaseUnavailable(f"There is no history yet: the folder {file.parent} does not exist. {_START}")
+        raise NoHistory(f"There is no history yet: the folder {file.parent} does not exist. {_START}")
     if not create and not file.exists():
-        raise DatabaseUnavailable(f"There is no history yet: {file} does not exist. {_START}")
+        raise NoHistory(f"There is no history yet: {file} does not exist. {_START}")
     engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": BUSY_S, "check_same_thread": False})
 
     watch_file(engine, file, make=create)
@@ -124,14 +128,15 @@ def migrate(engine: Engine) -> None:
 def check_version(connection: Connection) -> None:
     """Whether the tables are of the version of this program.
 
-    :raises WrongVersion: if they are not; the message says what to do.
+    :raises NoHistory: if there are none.
+    :raises WrongVersion: if they are of another; the message says what to do.
     """
     script = _script()
     current = MigrationContext.configure(connection).get_current_revision()
     if current == script.get_current_head():
         return
     if current is None:
-        raise WrongVersion(f"The database of the history is empty. {_START}")
+        raise NoHistory(f"The database of the history is empty. {_START}")
     _refuse_newer(script, current)
     raise WrongVersion(
         f"The tables of the history are older (version {current}) than this program: "

@@ -25,8 +25,9 @@ TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_t
 RATE_ONLY = ("throttled", "ramp")
 # Where the answers of requests come from that needed no call of their own.
 SAVED = ("cache", "collapsed")
-# What a request's outcome is if it did not end with an error, as far as anybody knows.
-NO_ERROR = ("answered", "open", "unknown")
+# What a request's outcome is if it did not end with an error, as far as anybody knows. One that its own agent took
+# back, or that was forgotten with its tenant, is neither answered nor an error.
+NO_ERROR = ("answered", "open", "unknown", "cancelled")
 
 Row = Mapping[str, Any]
 HourKey = tuple[Any, ...]

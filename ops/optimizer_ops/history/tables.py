@@ -10,7 +10,8 @@ NANO = 1_000_000_000
 
 metadata = sa.MetaData()
 _OPEN = sa.text("outcome = 'open'")
-# As `sums.NO_ERROR`: an index of some rows is found only by the same words.
+# An index of some rows is found only by the same words. What was cancelled is in
+# it too, which is no error (`sums.NO_ERROR`) and yet may be searched for.
 FAILED = "outcome NOT IN ('answered', 'open', 'unknown')"
 _FAILED = sa.text(FAILED)
 _SEARCHED = ("asked", "agent", "backend", "outcome", "source", "task", "model", "tenant", "total_ms")
@@ -276,6 +277,15 @@ silences = sa.Table(
     "silences",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("until", sa.Double, nullable=False),
+)
+
+# Tenants that were forgotten, and until when: what is recorded later of the time before gets no name. The name itself
+# goes with the rows of that time (`[history] keep_days`).
+forgotten = sa.Table(
+    "forgotten",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
     sa.Column("until", sa.Double, nullable=False),
 )
 

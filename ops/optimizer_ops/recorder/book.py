@@ -37,17 +37,25 @@ class Kept:
         self.before[row["id"]] = None
         return row
 
+    def remove(self, id_: str) -> None:
+        """A row that goes."""
+        self.before[id_] = self.rows.pop(id_)
+
     def added(self) -> list[Row]:
         """The new rows."""
         return [self.rows[id_] for id_, old in self.before.items() if old is None]
 
     def changed(self) -> list[Row]:
         """The rows that were there and are different now."""
-        return [self.rows[id_] for id_, old in self.before.items() if old is not None and old != self.rows[id_]]
+        return [
+            row
+            for id_, old in self.before.items()
+            if old is not None and (row := self.rows.get(id_)) is not None and row != old
+        ]
 
-    def pairs(self) -> Iterator[tuple[Row | None, Row]]:
+    def pairs(self) -> Iterator[tuple[Row | None, Row | None]]:
         """Each row that may have changed, as it was and as it is."""
-        return ((old, self.rows[id_]) for id_, old in self.before.items())
+        return ((old, self.rows.get(id_)) for id_, old in self.before.items())
 
 
 @dataclass(slots=True)
@@ -55,6 +63,7 @@ class Book:
     """Everything that a batch changes.
 
     `ends` are the errors by which flights have ended, by flight; `answers` the ids of the calls that answered them.
+    `forgotten` says until when which tenants were.
     """
 
     requests: Kept = field(default_factory=Kept)
@@ -66,6 +75,7 @@ class Book:
     waiting: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     ends: Ends = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)
+    forgotten: dict[str, float] = field(default_factory=dict)
     lost: int = 0
     recorded: int = 0
     newest: float = 0.0
@@ -104,5 +114,6 @@ class Book:
         for old, new in self.requests.pairs():
             if old is not None:
                 counts.subtract(latencies_of(old))
-            counts.update(latencies_of(new))
+            if new is not None:
+                counts.update(latencies_of(new))
         return Counter({key: count for key, count in counts.items() if count})

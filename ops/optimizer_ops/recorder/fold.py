@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 
+from optimizer_ops.history.sums import NO_ERROR
 from optimizer_ops.history.tables import happenings
 from optimizer_ops.recorder import calls, requests
 from optimizer_ops.recorder.book import Book
+from optimizer_ops.recorder.nameless import nameless
 from optimizer_ops.recorder.numbers import Numbers
 from optimizer_ops.recorder.values import Row, flight_of, text, text_or_none, whole
 from optimizer_wire import events
@@ -24,7 +26,8 @@ def fold(book: Book, batch: Iterable[Event], now: float) -> list[Event]:
     """
     new = [event for event in batch if _is_new(book, event, now)]
     for event in new:
-        _record(book, event)
+        if (told := nameless(event, book.forgotten)) is not None:
+            _record(book, told)
     for numbers in book.numbers.values():
         book.lost += numbers.settle(now)
     book.recorded += len(new)
@@ -99,5 +102,5 @@ def _seen(book: Book, event: Event) -> None:
         row = book.agents[key]
     row["first_seen"] = min(row["first_seen"], event.time)
     row["last_seen"] = max(row["last_seen"], event.time)
-    if event.type == events.ERROR and event.time >= (row["last_error"] or 0.0):
+    if event.type == events.ERROR and event.error_code not in NO_ERROR and event.time >= (row["last_error"] or 0.0):
         row["last_error"], row["last_error_code"] = event.time, text(event.error_code)

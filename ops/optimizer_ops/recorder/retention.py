@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 from optimizer_ops.history import tables
 from optimizer_ops.history.database import DatabaseUnavailable, writing
 from optimizer_ops.history.sums import day_of
+from optimizer_ops.recorder.erasure import erase_alerts, forgotten
 from optimizer_ops.recorder.requests import OPEN, UNKNOWN
 from optimizer_service.logs import Logger
 
@@ -33,21 +34,27 @@ class Retention:
     async def run(self) -> None:
         """Let go of all that is due now."""
         gone = 0
-        for step in self._steps(time.time()):
-            try:
+        try:
+            gone += await asyncio.to_thread(self._alerts_of_forgotten)
+            for step in self._steps(time.time()):
                 while rows := await asyncio.to_thread(self._do, step):
                     gone += rows
                     if rows < STEP_ROWS:
                         break
                     await asyncio.sleep(PAUSE_S)
-            except DatabaseUnavailable:
-                break  # whoever writes says so; the next time it goes on from there
+        except DatabaseUnavailable:
+            pass  # whoever writes says so; the next time it goes on from there
         if gone:
             self._log.info("let go of what is old", rows=gone)
 
     def _do(self, step: sa.Delete | sa.Update) -> int:
         with writing(self._engine) as connection:
             return int(connection.execute(step).rowcount)
+
+    def _alerts_of_forgotten(self) -> int:
+        """What the engine of alerts remembers of a tenant it writes once more when it clears it."""
+        with writing(self._engine) as connection:
+            return sum(erase_alerts(connection, tenant, until) for tenant, until in forgotten(connection).items())
 
     def _steps(self, now: float) -> Iterator[sa.Delete | sa.Update]:
         open_ = sa.and_(tables.requests.c.outcome == OPEN, tables.requests.c.asked < now - LONGEST_LIFE_S)
@@ -67,6 +74,7 @@ class Retention:
             (tables.daily, tables.daily.c.day, day),
             (tables.daily_latency, tables.daily_latency.c.day, day),
             (tables.sources, tables.sources.c.last_seen, now - self._keep_s),
+            (tables.forgotten, tables.forgotten.c.until, now - self._keep_s),
         )
         for table, column, before in rows:
             yield sa.delete(table).where(_some(table, column < before))

@@ -80,6 +80,8 @@ class HistoryStore:
 
 def _load(connection: Connection, book: Book, batch: Sequence[Event]) -> None:
     requests, calls, happenings = tables.requests, tables.calls, tables.happenings
+    forgotten = connection.execute(sa.select(tables.forgotten)).mappings()
+    book.forgotten = {row["tenant"]: row["until"] for row in forgotten}
     ids = {text(event.request_id) for event in batch if event.request_id and event.type in _HAS_REQUEST}
     book.load_requests(_rows(connection, requests, requests.c.id, ids))
     ended = {flight for event in batch if event.type in _ENDS_FLIGHTS and (flight := flight_of(event))}
