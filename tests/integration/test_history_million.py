@@ -1,7 +1,9 @@
 """A million requests: every view of the history answers within a second."""
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.support.history_rows import fill, plausible
@@ -35,7 +37,13 @@ def views(history: History, now: float) -> dict[str, Callable[[], object]]:
         "requests": lambda: history.requests(month),
         "requests of an agent": lambda: history.requests(month, agent="draft-7"),
         "requests of no backend": lambda: history.requests(month, backend="nobody"),
+        "requests of an agent from no backend": lambda: history.requests(month, agent="quality-1", backend="nobody"),
         "slowest 30d": lambda: history.requests(month, slowest=True),
+        "slowest 30d of an agent": lambda: history.requests(month, slowest=True, agent="draft-7"),
+        "slowest 30d of the cache": lambda: history.requests(month, slowest=True, source="cache"),
+        "slowest failed 30d": lambda: history.requests(month, slowest=True, failed=True),
+        "failed 30d of an agent": lambda: history.requests(month, failed=True, agent="draft-7"),
+        "an outcome that never was": lambda: history.requests(month, outcome="quota_exceeded"),
         "failed 30d": lambda: history.requests(month, failed=True),
         "calls of a backend": lambda: history.calls(month, backend="local"),
         "trace by beginning": lambda: history.trace(some[:18]),
@@ -45,27 +53,43 @@ def views(history: History, now: float) -> dict[str, Callable[[], object]]:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_every_view_answers_within_a_second(kind, tmp_path):
-    """On SQLite and on PostgreSQL, the better of two tries: neighbours on the machine are not what is measured."""
+    """On SQLite, also when nothing of its file is in memory, and on PostgreSQL.
+
+    The better of two tries counts: neighbours on the machine are not what is measured.
+    """
     now = time.time()
     if kind == "sqlite":
-        _judge(f"sqlite:///{tmp_path}/history.db", now)
+        _judge(f"sqlite:///{tmp_path}/history.db", now, tmp_path / "history.db")
         return
     if not PrivatePostgres.installed():
         pytest.skip("PostgreSQL is not installed.")
     with PrivatePostgres() as server:
-        _judge(server.url, now)
+        _judge(server.url, now, None)
 
 
-def _judge(url: str, now: float) -> None:
+def _judge(url: str, now: float, file: Path | None) -> None:
     fill(url, plausible(COUNT, until=now // 3_600 * 3_600, days=30, seed=1))
     history = History.open(url)
-    took = {}
+    took: dict[str, float] = {}
     for name, view in views(history, now).items():
         tries = []
         for _ in range(2):
+            if file is not None:
+                history.close()
+                _forget(file)
             began = time.perf_counter()
             assert view() is not None
             tries.append(time.perf_counter() - began)
         took[name] = min(tries)
     history.close()
     assert {name: seconds for name, seconds in took.items() if seconds > MOST_S} == {}
+
+
+def _forget(file: Path) -> None:
+    """Let the system drop what it holds of a file in memory."""
+    opened = os.open(file, os.O_RDONLY)
+    try:
+        os.fdatasync(opened)
+        os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(opened)
