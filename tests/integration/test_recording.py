@@ -23,6 +23,7 @@ from optimizer_ops.history.database import (
     open_engine,
     reading,
 )
+from optimizer_ops.history.reader import History
 from optimizer_ops.history.tables import NANO
 from optimizer_ops.recorder.export import export
 from optimizer_ops.recorder.reprice import Repriced, reprice
@@ -239,6 +240,23 @@ def test_who_gave_up_is_told_by_name(engine, store):
         "r1": "cancelled",
         "r2": "deadline_exceeded",
     }
+
+
+def test_what_was_taken_back_is_no_error(engine, store):
+    """A cancelled request counts neither as answered nor as an error, and is no error of its agent."""
+    fleet = Fleet()
+    taken_back = fleet.error("r1", "cancelled", source="coordinator/a")
+    store.record([taken_back, fleet.error("r2", "invalid_request", agent="writer")], 0)
+
+    with engine.connect() as connection:
+        counted = connection.execute(sa.select(tables.hourly)).mappings().all()
+        agents = connection.execute(sa.select(tables.agents)).mappings().all()
+    by_agent = {row["agent"]: (row["requests"], row["answered"], row["errors"]) for row in counted}
+    assert by_agent == {"quality": (1, 0, 0), "writer": (1, 0, 1)}
+    assert {row["agent"]: row["last_error_code"] for row in agents} == {"quality": None, "writer": "invalid_request"}
+    history = History(engine)
+    assert [row.id for row in history.requests(NOON - 60, None, failed=True)] == ["r2"]
+    assert [row.id for row in history.requests(NOON - 60, None, outcome="cancelled")] == ["r1"]
 
 
 def test_nobody_ends_anothers_request(engine, store):
