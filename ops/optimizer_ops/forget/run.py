@@ -136,7 +136,7 @@ class Forgetting:
         if call is None or call.waiter.tenant != self._tenant:
             return False
         if call.flight:
-            return await self._flights.latest_deadline(call) is None
+            return not await self._flights.latest_deadline(call)
         await self._tell([call.waiter])
         return True
 
