@@ -19,9 +19,7 @@ AGENTS = 12
 @pytest.fixture
 def fleet(stack):
     """Two backends with two workers each, two coordinators, and a recorder that began before them."""
-    backends = [
-        stack.simulate(name, {"latency": {"base_s": 0.25}}) for name in ("one", "two")
-    ]
+    backends = [stack.simulate(name, {"latency": {"base_s": 0.25}}) for name in ("one", "two")]
     stack.configure()
     recorder = stack.launch("recorder", "optimizer_ops", "recorder")
     stack.ready(recorder)
