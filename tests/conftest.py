@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from tests.support.leftovers import AmqpCleanup, delete_entities, delete_keys
 from tests.support.servers import PrivateRabbitMQ, PrivateRedis
 from tests.support.services import amqp_service, missing, redis_service
@@ -16,6 +17,13 @@ from tests.support.stack import Stack
 
 from optimizer_ops.services.probe import amqp_problem
 from optimizer_wire.topology import Names
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_this_test() -> Iterator[None]:
+    """What a test sets up for logs ends with it: it may write to a file that is closed then."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -82,5 +82,4 @@ def count_reply(reply: Reply) -> None:
         return
     answered, seconds = _answered[reply.source]
     answered.inc()
-    if reply.timings.total_ms:
-        seconds.observe(reply.timings.total_ms / 1000)
+    seconds.observe(reply.timings.total_ms / 1000)

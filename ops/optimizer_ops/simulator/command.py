@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
+
 from optimizer_ops.simulator.server import run
 from optimizer_ops.simulator.spec import (
     HeaderStyle,
@@ -15,7 +17,6 @@ from optimizer_ops.simulator.spec import (
     parse_spec,
     patched,
 )
-from optimizer_ops.terminal.output import print_json
 
 _LIMITS = {
     "rps": "requests per second",
@@ -117,7 +118,7 @@ def _limit(text: str) -> dict[str, Any]:
 
 
 def _announce(spec: SimulatorSpec, url: str) -> None:
-    print_json({"name": spec.name, "url": url})
+    print(msgspec.json.encode({"name": spec.name, "url": url}).decode(), flush=True)
 
 
 def _parser(prog: str = PROG) -> argparse.ArgumentParser:

@@ -259,7 +259,7 @@ OF_THE_REST = {
     "[tenants]\na = ['u']\nb = ['u']": 'tenants.b names the user "u", who already belongs to a.',
     "[tenants]\n'a/b' = ['u']": 'tenants."a/b" must consist of at most 64 letters, digits, ".", "_" and "-"',
     "[tenants]\na = ['u']\n[users.u]\nrole = 'agent'": "tenants is not for a file with [users]",
-    "[users.u]": "users.u.role is missing; it is one of agent, coordinator, worker, observer, recorder.",
+    "[users.u]": "users.u.role is missing; it is one of agent, coordinator, worker, observer, recorder, dashboard.",
     "[users.u]\nrole = 'agnet'": 'users.u.role must be one of "agent", "coordinator", "worker", "observer", "recorder"',
     "[users.u]\nrole = 'agent'\ntenant = 'a:b'": "users.u.tenant must consist of at most 64 letters",
     "[users.u]\nrole = 'agent'\nagents = 'a'": "users.u.agents must be a list of text",
