@@ -34,7 +34,7 @@ services: install ## Make RabbitMQ and Redis available (running ones, Docker, in
 	@$(BIN)/python -m optimizer_ops.services up
 
 test: programs ## Run the tests that take seconds.
-	@$(BIN)/python -m pytest -m "not slow and not real_model and not compose and not browser" -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not real_model and not compose and not browser" -n 2 --dist loadfile $(ARGS)
 
 test-all: programs ## Run all tests, those that take minutes too.
 	@$(BIN)/python -m pytest -m "not real_model and not compose and not browser" $(ARGS)

@@ -274,17 +274,22 @@ def test_the_blocking_one_cancels_expires_and_fails():
 def test_the_blocking_one_does_not_wait_for_itself():
     """A callback of a future that asks and waits is an error, not a standstill."""
     caught = []
+    called = threading.Event()
 
     def callback(_):
         try:
             optimizer.chat("again")
         except RuntimeError as error:
             caught.append(str(error))
+        finally:
+            called.set()
 
     with InMemorySyncOptimizer() as optimizer:
         future = optimizer.chat_future("once")
         future.add_done_callback(callback)
         future.result(5)
+        # Whoever waits for a result is woken before the callbacks are called.
+        assert called.wait(5)
 
     assert "chat_future" in caught[0]
 
