@@ -82,7 +82,7 @@ test-browser: programs ## Look at the dashboard in a real headless Chromium, at 
 	  || { apt-get update -qq && apt-get install -y -qq chromium; }; }
 	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
-bench: services ## Measure, with a bare AMQP round trip beside it.
+bench: services ## Measure, each number beside a plain one (docs/performance.md): some 15 minutes.
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 fmt: install ## Format the code and mend what can be mended.

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from optimizer_config.model import Dimension
 
 
-@dataclass(frozen=True, slots=True)
-class Amounts:
+class Amounts(msgspec.Struct, frozen=True):
     """What one call uses. `micro_usd` is money in millionths of a US dollar."""
 
     requests: int = 1

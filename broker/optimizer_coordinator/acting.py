@@ -1,7 +1,5 @@
 """What follows from how a request was admitted: a reply, a place among those who wait, or a call of its own."""
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_coordinator.background import Background
 from optimizer_coordinator.intake import Intake
 from optimizer_coordinator.leading import Leading
@@ -16,6 +14,7 @@ from optimizer_service.logs import Logger
 from optimizer_state.admission import Admitted, Gone, Hit, Join, Known, Lead
 from optimizer_state.store import RedisAway
 from optimizer_wire.broker_errors import BrokerUnavailable
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.errors import Cancelled, DeadlineExceeded, OptimizerError
 from optimizer_wire.session import Session
 
@@ -41,7 +40,7 @@ class Acting:
         self._background = background
         self._log = log
 
-    async def act(self, message: DeliveredMessage, intake: Intake, decision: Admitted) -> None:
+    async def act(self, message: Delivery, intake: Intake, decision: Admitted) -> None:
         """See one request to its end, or begin to: a call is published in the background."""
         note_result(intake, decision)
         try:
@@ -52,7 +51,7 @@ class Acting:
             if intake.step is not None and not publishes(decision):
                 intake.step.end()
 
-    async def _act(self, message: DeliveredMessage, intake: Intake, decision: Admitted) -> None:
+    async def _act(self, message: Delivery, intake: Intake, decision: Admitted) -> None:
         match decision:
             case Hit(answer):
                 handled["hit"].inc()
@@ -79,7 +78,7 @@ class Acting:
                 await self._speaker.led(intake, flight)
                 self._background.spawn(self._lead(message, intake, decision))
 
-    async def _join(self, message: DeliveredMessage, intake: Intake, join: Join) -> None:
+    async def _join(self, message: Delivery, intake: Intake, join: Join) -> None:
         # The same request once more was not collapsed: nobody saved a call.
         handled["resubmitted" if join.known else "joined"].inc()
         if not join.known:
@@ -91,7 +90,7 @@ class Acting:
         else:
             await self._settling.handled(message, intake, join)
 
-    async def _lead(self, message: DeliveredMessage, intake: Intake, decision: Lead | Join) -> None:
+    async def _lead(self, message: Delivery, intake: Intake, decision: Lead | Join) -> None:
         """Publish the call; only then is the request handled. An unknown outcome leaves it to another coordinator."""
         try:
             if await self._leading.lead(intake, decision):

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable
 
+from optimizer_wire.cancellation import end
+
 
 class Background:
     """Runs it; its length is how much is on its way."""
@@ -21,7 +23,4 @@ class Background:
 
     async def cancel(self) -> None:
         """Stop all that is on its way."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end(self._running)

@@ -9,13 +9,11 @@ delivers the message to another. The same holds for one whose mailbox could not 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_coordinator.speaker import Speaker
 from optimizer_state.mailboxes import Mailboxes, Submission
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.channel import Channel
-from optimizer_wire.deliveries import delivery_of
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.errors import DeadlineExceeded
 from optimizer_wire.messages import Waiter
 
@@ -32,7 +30,7 @@ MOST_SETTLED = 10_000
 class _Kept:
     """One message: when it came into custody, when to admit it again; `submission` is None if nothing is known yet."""
 
-    message: DeliveredMessage
+    message: Delivery
     submission: Submission | None
     since_ms: int
     again_ms: int
@@ -51,8 +49,8 @@ class Custody:
         channel: Channel,
         speaker: Speaker,
         hold_s: float,
-        again: Callable[[DeliveredMessage], None],
-        send_back: Callable[[DeliveredMessage, Waiter], Awaitable[None]],
+        again: Callable[[Delivery], None],
+        send_back: Callable[[Delivery, Waiter], Awaitable[None]],
     ) -> None:
         self._store = store
         self._mailboxes = Mailboxes(store)
@@ -67,9 +65,9 @@ class Custody:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def joined(self, message: DeliveredMessage, submission: Submission) -> bool:
+    def joined(self, message: Delivery, submission: Submission) -> bool:
         """Keep one that waits in a flight; False if there is no room."""
-        now_ms, tag = self._store.clock.now_ms(), delivery_of(message)[0]
+        now_ms, tag = self._store.clock.now_ms(), message.tag
         if tag in self._settled:
             return True
         if (kept := self._kept.get(tag)) is not None:
@@ -81,18 +79,18 @@ class Custody:
             self._kept[tag] = _Kept(message, submission, now_ms, now_ms + SILENCE_MS)
         return True
 
-    def untold(self, message: DeliveredMessage) -> None:
+    def untold(self, message: Delivery) -> None:
         """Keep one whose mailbox cannot be reached, until Redis is back."""
-        now_ms, tag = self._store.clock.now_ms(), delivery_of(message)[0]
+        now_ms, tag = self._store.clock.now_ms(), message.tag
         kept = self._kept.setdefault(tag, _Kept(message, None, now_ms, now_ms))
         kept.again_ms = now_ms
 
-    def settle(self, message: DeliveredMessage) -> bool:
+    def settle(self, message: Delivery) -> bool:
         """A message is about to be acked or handed back; False if it was already.
 
         One that was admitted again may end twice: here and where it was admitted.
         """
-        tag = delivery_of(message)[0]
+        tag = message.tag
         if tag in self._settled:
             return False
         if self._kept.pop(tag, None) is not None:
@@ -134,7 +132,7 @@ class Custody:
 
     async def _end(self, kept: _Kept) -> None:
         if self.settle(kept.message):
-            await self._channel.ack(delivery_of(kept.message)[0])
+            await self._channel.ack(kept.message.tag)
 
 
 def late() -> DeadlineExceeded:

@@ -13,8 +13,8 @@ them in one round trip; it runs only while somebody waits.
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from optimizer_coordinator.intake import Intake
 from optimizer_coordinator.line import Barrier, Lines, Waiting
@@ -24,6 +24,7 @@ from optimizer_coordinator.speaker import Speaker
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.broker_errors import BrokerUnavailable
+from optimizer_wire.cancellation import set_within
 from optimizer_wire.errors import OptimizerError, Overloaded
 
 MOST_WAITING = 1_000
@@ -118,8 +119,7 @@ class Gate:
             while self._lines:
                 self._came.clear()
                 if not await self._look.look(self._store.clock.now_ms()):
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._came.wait(), LOOK_S)
+                    await set_within(self._came, LOOK_S)
         except BrokerUnavailable as error:
             for waiting in self._lines:
                 waiting.fail(BrokerUnavailable(str(error)))

@@ -1,6 +1,6 @@
 """From a message on the request queue to a request that can be admitted. Pure: everything it needs is passed in."""
 
-from dataclasses import dataclass
+import msgspec
 
 from optimizer_config.model import Config
 from optimizer_coordinator.routing import Router, View
@@ -31,8 +31,7 @@ from optimizer_wire.topology import Names
 MAX_TAGS_CHARS = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """What RabbitMQ says of a message. `user` is vouched for by the broker, or None."""
 
     body: bytes
@@ -44,8 +43,7 @@ class Envelope:
     trace: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Intake:
+class Intake(msgspec.Struct, frozen=True):
     """A request that was understood, and all that follows from it. `cancel`: it is no longer wanted.
 
     `submitted`: nobody listens for its reply, which goes to a mailbox. `step` is its part of a trace, if there is one.
@@ -69,8 +67,7 @@ class Intake:
         return Submission(self.waiter, self.admission.fingerprint, self.request.model, self.task, self.request.op)
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(msgspec.Struct, frozen=True):
     """A question about a submitted request that was understood: whose mailbox it may look into, where to answer."""
 
     fetch: Fetch
@@ -78,8 +75,7 @@ class Lookup:
     reply_to: str
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(msgspec.Struct, frozen=True):
     """Whose a message is that was refused: what is known of it, and its request if it is one."""
 
     agent: str | None = None

@@ -12,9 +12,6 @@ topology is declared anew. RabbitMQ retains what it could not move meanwhile and
 """
 
 import asyncio
-from contextlib import suppress
-
-from aiormq.abc import DeliveredMessage
 
 from optimizer_coordinator.last_word import LastWord, LastWords
 from optimizer_coordinator.metrics import DEAD_UNROUTABLE, dead_because
@@ -26,9 +23,10 @@ from optimizer_service.outbox import Outbox
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire import events
 from optimizer_wire.broker_errors import BrokerUnavailable, Refused, Unconfirmed, Unroutable
+from optimizer_wire.cancellation import set_within
 from optimizer_wire.channel import Channel
 from optimizer_wire.dead_letters import DeadLetter, died
-from optimizer_wire.deliveries import delivery_of
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.frames import Properties
 from optimizer_wire.ids import new_id
 from optimizer_wire.messages import CONTENT_TYPE, PROBE_TYPE
@@ -118,7 +116,7 @@ class _Shift:
         self._outbox = Outbox(channel, self._names, self._store)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def deliver(self, message: DeliveredMessage) -> None:
+    def deliver(self, message: Delivery) -> None:
         """Take one message off the channel."""
         task = asyncio.ensure_future(self._guarded(message))
         self._tasks.add(task)
@@ -140,7 +138,7 @@ class _Shift:
         for task in self._tasks:
             task.cancel()
 
-    async def _guarded(self, message: DeliveredMessage) -> None:
+    async def _guarded(self, message: Delivery) -> None:
         try:
             await self._handle(message)
         except (BrokerUnavailable, Unconfirmed):
@@ -152,8 +150,8 @@ class _Shift:
             self._log.exception("keeper failed")
             self._session.lost.set()
 
-    async def _handle(self, message: DeliveredMessage) -> None:
-        known, tag = message.header.properties, delivery_of(message)[0]
+    async def _handle(self, message: Delivery) -> None:
+        known, tag = message.properties, message.tag
         if known.message_type == PROBE_TYPE and not message.body:
             await self._channel.ack(tag)
             return
@@ -203,7 +201,7 @@ class _Shift:
 
     async def probe_for_ever(self) -> None:
         """See now and then whether a dead letter finds its way."""
-        while not await self._stopped(PROBE_S):
+        while not await set_within(self._keeper.stop, PROBE_S):
             try:
                 await self._probe()
             except Unroutable as error:
@@ -215,11 +213,6 @@ class _Shift:
             except (BrokerUnavailable, Unconfirmed):
                 self._session.lost.set()
                 return
-
-    async def _stopped(self, within_s: float) -> bool:
-        with suppress(TimeoutError):
-            return await asyncio.wait_for(self._keeper.stop.wait(), within_s)
-        return False
 
     async def _probe(self) -> None:
         probe = Properties(PROBE_TYPE, new_id(), content_type=CONTENT_TYPE, expiration_ms=_PROBE_LIVES_MS)

@@ -22,6 +22,7 @@ from optimizer_service.tracing import Tracing
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.broker_errors import NotPermitted, TopologyDiffers
+from optimizer_wire.cancellation import end
 from optimizer_wire.ids import new_id
 
 SWEEP_S = 60.0
@@ -83,9 +84,7 @@ async def serve(
         log.error("cannot start", reason=what_to_do(error))
         return exit_code_of(error)
     finally:
-        for task in (*background, keeping):
-            task.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
+        await end((*background, keeping))
         await admin.stop()
         await store.close()
         await asyncio.to_thread(traces.stop)

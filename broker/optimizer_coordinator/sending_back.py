@@ -6,11 +6,10 @@ it came; that is believed of nobody but the coordinators' own RabbitMQ user.
 
 from typing import Any
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_state.clock import FleetClock
 from optimizer_wire.broker_errors import Refused, Unroutable
 from optimizer_wire.channel import Channel
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.frames import Properties
 from optimizer_wire.messages import CONTENT_TYPE, Waiter
 from optimizer_wire.topology import Names
@@ -29,12 +28,12 @@ class SendingBack:
         self._user = user
         self._clock = clock
 
-    async def send(self, message: DeliveredMessage, waiter: Waiter) -> bool:
+    async def send(self, message: Delivery, waiter: Waiter) -> bool:
         """Put a copy at the end of the queue, to be acked afterwards; False if the queue does not take it.
 
         :raises Unconfirmed: if it is unknown whether it did.
         """
-        known = message.header.properties
+        known = message.properties
         sender, _ = origin_of(known, self._user)
         headers = {RECEIVED: str(waiter.since_ms)} | ({SENDER: sender} if sender else {})
         headers |= traceparent_headers(waiter.trace) or {}

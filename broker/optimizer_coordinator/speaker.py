@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_coordinator.intake import Asker, Intake
 from optimizer_service.metrics import saved_by_cache
 from optimizer_service.outbox import Outbox
@@ -16,6 +14,7 @@ from optimizer_state.replies import reply_of
 from optimizer_state.store import RedisAway
 from optimizer_wire import events
 from optimizer_wire.codec import peek_id
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.errors import Cancelled, OptimizerError
 from optimizer_wire.messages import VERSION, Reply, Waiter
 from optimizer_wire.text import prompt_chars
@@ -121,11 +120,9 @@ class Speaker:
         )
         await self._outbox.tell(happened)
 
-    async def refuse(
-        self, message: DeliveredMessage, reply_to: str | None, asker: Asker, error: OptimizerError
-    ) -> None:
+    async def refuse(self, message: Delivery, reply_to: str | None, asker: Asker, error: OptimizerError) -> None:
         """Tell the sender of a message that it is refused, if there is an address."""
-        known = message.header.properties
+        known = message.properties
         request_id = peek_id(message.body) or known.correlation_id or known.message_id or ""
         if reply_to and request_id:
             await self._outbox.reply(reply_to, Reply(VERSION, request_id, ok=False, error=error.info))

@@ -17,8 +17,6 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_coordinator.acting import Acting
 from optimizer_coordinator.background import Background
 from optimizer_coordinator.custody import LOOK_S
@@ -46,6 +44,7 @@ from optimizer_state.store import RedisAway, Store
 from optimizer_state.turns import Turns
 from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.channel import Channel
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.messages import FETCH_TYPE
 from optimizer_wire.session import Session
@@ -91,7 +90,7 @@ class Stage:
         self._log = log
         self._drain_s = parts.drain_s
         self._requests = parts.names.requests
-        self._inbox: list[DeliveredMessage] = []
+        self._inbox: list[Delivery] = []
         self._filled = asyncio.Event()
         self._background = Background()
         self._busy = False
@@ -118,7 +117,7 @@ class Stage:
         )
         self._acting = Acting(session, self._settling, leading, self._turns, self.speaker, self._background, log)
 
-    def deliver(self, message: DeliveredMessage) -> None:
+    def deliver(self, message: Delivery) -> None:
         """Take one message off the channel."""
         self._inbox.append(message)
         self._filled.set()
@@ -174,10 +173,10 @@ class Stage:
         self._gate.close()
         await self._background.cancel()
 
-    async def _handle(self, batch: Sequence[DeliveredMessage]) -> None:
+    async def _handle(self, batch: Sequence[Delivery]) -> None:
         started = time.perf_counter()
-        taken: list[tuple[DeliveredMessage, Intake]] = []
-        submitted: list[tuple[DeliveredMessage, Intake]] = []
+        taken: list[tuple[Delivery, Intake]] = []
+        submitted: list[tuple[Delivery, Intake]] = []
         crash_point("coordinator.after_receive")
         for message in batch:
             envelope = _envelope(message, self._session.user, self._clock.now_ms())
@@ -204,7 +203,7 @@ class Stage:
             for (message, intake), decision in zip(taken, admitted, strict=True):
                 await self._acting.act(message, intake, decision)
 
-    async def _look_up(self, message: DeliveredMessage, lookup: Lookup) -> None:
+    async def _look_up(self, message: Delivery, lookup: Lookup) -> None:
         """Answer a question about a submitted request. Whoever asks asks again, so that nothing is kept for it."""
         self._background.spawn(self._answer(lookup))
         await self._settling.ack(message)
@@ -224,7 +223,7 @@ class Stage:
         except RedisAway:
             return [Lead(flight_by_chance()) for _ in intakes]
 
-    async def _cancel(self, message: DeliveredMessage, intake: Intake) -> None:
+    async def _cancel(self, message: Delivery, intake: Intake) -> None:
         handled["cancelled"].inc()
         await self._turns.cancelled(intake)
         try:
@@ -235,8 +234,8 @@ class Stage:
         await self._settling.ack(message)
 
 
-def _envelope(message: DeliveredMessage, coordinators: str, now_ms: int) -> Envelope:
-    properties = message.header.properties
+def _envelope(message: Delivery, coordinators: str, now_ms: int) -> Envelope:
+    properties = message.properties
     user, received_ms = origin_of(properties, coordinators)
     return Envelope(
         message.body,

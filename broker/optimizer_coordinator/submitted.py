@@ -1,9 +1,8 @@
 """Requests that are submitted, to be fetched later: their mailbox is opened, then they are admitted like others."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from aiormq.abc import DeliveredMessage
+from msgspec.structs import replace
 
 from optimizer_coordinator.gate import Gate
 from optimizer_coordinator.intake import Intake
@@ -11,6 +10,7 @@ from optimizer_coordinator.metrics import handled
 from optimizer_coordinator.settling import Settling
 from optimizer_state.mailboxes import Mailboxes
 from optimizer_state.store import RedisAway
+from optimizer_wire.deliveries import Delivery
 
 
 class Submitted:
@@ -21,7 +21,7 @@ class Submitted:
         self._gate = gate
         self._settling = settling
 
-    async def open(self, submitted: Sequence[tuple[DeliveredMessage, Intake]]) -> list[tuple[DeliveredMessage, Intake]]:
+    async def open(self, submitted: Sequence[tuple[Delivery, Intake]]) -> list[tuple[Delivery, Intake]]:
         """Note that these were submitted; returns those that are to be admitted, with the deadlines they came with."""
         if not submitted:
             return []

@@ -20,6 +20,9 @@ _EVIDENT_CODE = re.compile(
     re.MULTILINE,
 )
 
+# One of these is in whatever the pattern finds: to look for them takes a tenth of its time.
+_HINTS = ("```", "Traceback", "def ", "class ", "#include", "public ", "private ")
+
 _KEYWORDS: dict[Task, str] = {
     "code": (
         # English
@@ -60,15 +63,16 @@ class Detection:
 def detect(params: dict[str, Any]) -> Detection:
     """Tell the task of a chat body (by its user messages) or an embeddings body (by its input)."""
     text = prompt_text(params)
-    if found := _EVIDENT_CODE.search(text):
+    if any(hint in text for hint in _HINTS) and (found := _EVIDENT_CODE.search(text)):
         return Detection("code", f"it contains {found.group(0).strip()!r}")
     if len(text) > LONG_CHARS:
         return Detection("long", f"it has {len(text):,} characters, more than {LONG_CHARS:,}")
+    words = _TOKEN.findall(text.lower())
+    if _WORDS.keys().isdisjoint(words):
+        return Detection("general", "nothing points to another task")
     hits: dict[Task, list[str]] = {task: [] for task in _ORDER}
-    for word in _TOKEN.findall(text.lower()):
+    for word in words:
         for task in _WORDS.get(word, ()):
             hits[task].append(word)
     best = max(_ORDER, key=lambda task: len(hits[task]))
-    if not hits[best]:
-        return Detection("general", "nothing points to another task")
     return Detection(best, f"of the words {', '.join(dict.fromkeys(hits[best]))}")

@@ -1,8 +1,7 @@
 """A request's way through a coordinator as a step of its trace."""
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 
 from optimizer_coordinator.intake import Intake
 from optimizer_service import tracing

@@ -1,9 +1,9 @@
 """The life of a process: run until SIGTERM or SIGINT, keep a session with RabbitMQ, and leave with a telling code."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from typing import Any
 
 from optimizer_service.exit_codes import EXIT_CONFIG, EXIT_NOT_PERMITTED
@@ -11,6 +11,7 @@ from optimizer_service.logs import Logger, logger
 from optimizer_service.metrics import SESSIONS_LOST
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted, TopologyDiffers
+from optimizer_wire.cancellation import set_within
 from optimizer_wire.session import Session
 
 # The longest pause between two attempts to connect. Together with the longest attempt it is less than the 15 s within
@@ -27,8 +28,15 @@ else:
     _loop_factory = uvloop.new_event_loop
 
 
+# So many more objects than are gone, and the young are looked through for rings; by default 700, which is a few calls.
+YOUNG_OBJECTS = 10_000
+
+
 def run(main: Coroutine[Any, Any, int]) -> int:
     """Run a process to its end; returns its exit code."""
+    # What is imported stays: each look through all that is old would take longer than a hundred calls.
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
     with asyncio.Runner(loop_factory=_loop_factory) as runner:
         return runner.run(main)
 
@@ -72,13 +80,12 @@ async def keep_session(
             raise
         except BrokerUnavailable as error:
             SESSIONS_LOST.inc()
-            log.warning("rabbitmq unavailable", reason=str(error), attempt=attempt)
+            log.warning("rabbitmq unavailable", connection=name, reason=str(error), attempt=attempt)
             lasted = False
         if stop.is_set():
             return
         attempt = 0 if lasted else attempt
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), backoff_s(attempt, cap_s=LONGEST_PAUSE_S))
+        await set_within(stop, backoff_s(attempt, cap_s=LONGEST_PAUSE_S))
         attempt += 1
 
 

@@ -126,7 +126,7 @@ class SelfCheck:
 
     async def _is_well(self) -> bool:
         number = self._pings.send()
-        await self._channel.publish(
+        self._channel.publish(
             "", self._queue.name, b"%d" % number, Properties(PING_TYPE, new_id(), content_type="text/plain")
         )
         await asyncio.sleep(self._interval_s)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from optimizer_service.health import Readiness
+from optimizer_wire.cancellation import set_within
 
 LOOK_S = 1.0
 # How many times within the time of the watchdog it is fed; systemd advises twice.
@@ -95,6 +96,5 @@ async def keep_informed(
                 # Whether systemd is there to hear it is its own affair.
                 with suppress(OSError):
                     notify.sendto("\n".join(lines).encode(), address.replace("@", "\0", 1))
-            with suppress(TimeoutError):
-                # A stop is told at once; after that only the watchdog is fed.
-                await asyncio.wait_for(asyncio.Event().wait() if stop.is_set() else stop.wait(), LOOK_S)
+            # A stop is told at once; after that only the watchdog is fed.
+            await set_within(asyncio.Event() if stop.is_set() else stop, LOOK_S)

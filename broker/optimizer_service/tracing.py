@@ -55,6 +55,11 @@ class Step:
         self._span.end()
 
 
+def traced() -> bool:
+    """Whether anything is traced: else nobody has to say what a step was."""
+    return _tracer is not None
+
+
 def begin(
     name: str,
     kind: Kind,

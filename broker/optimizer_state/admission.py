@@ -1,14 +1,14 @@
 """A request on its way in, and what may become of it: an answer, a place in a flight, or a flight of its own. Pure."""
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from optimizer_state.answer import Answer, unpacked
 from optimizer_wire.messages import Waiter
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True):
     """A request on its way in. `may_read`: whether a stored answer will do; `gated`: it must pass the gate to lead."""
 
     fingerprint: str
@@ -17,29 +17,25 @@ class Admission:
     gated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(msgspec.Struct, frozen=True):
     """A stored answer."""
 
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """The answer of the flight that this very request was in."""
 
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(msgspec.Struct, frozen=True):
     """The request was cancelled or its deadline passed: a late copy of it is to be dropped."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(msgspec.Struct, frozen=True):
     """The request waits in a flight; with `publish_again` its call may have been lost, or must become more urgent.
 
     `known`: it waited there before, so that this is the same request once more. `gated`: whoever leads still waits at
@@ -53,8 +49,7 @@ class Join:
     gated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Lead:
+class Lead(msgspec.Struct, frozen=True):
     """The request opened a flight; its call is to be published."""
 
     flight: int

@@ -117,27 +117,49 @@ class Budget:
 
     async def reserve(self, ask: Ask) -> Grant | Wait:
         """Reserve one call, in all limits or none. Never raises: without Redis it is this worker's share."""
-        if rejoin_ms := self._rejoin_ms:
-            # Those who have not noticed go on by their shares: until they have, this worker keeps to its share too.
-            wait = self._alone.wait_for_share(ask, len(self._flying), self.workers_seen, self._now_ms())
-            if wait is not None:
-                return replace(wait, ms=min(wait.ms, rejoin_ms))
+        return (await self.reserve_all([ask]))[0]
+
+    async def reserve_all(self, asks: Sequence[Ask]) -> list[Grant | Wait]:
+        """Reserve some calls in one round trip, each in all limits or none. Never raises."""
+        waits = [self._wait_to_rejoin(ask) for ask in asks]
+        verdicts = iter(await self._reserve_now([ask for ask, wait in zip(asks, waits, strict=True) if wait is None]))
+        return [next(verdicts) if wait is None else wait for wait in waits]
+
+    def _wait_to_rejoin(self, ask: Ask) -> Wait | None:
+        """Those who have not noticed that Redis is back go on by their shares: so does this worker until they have."""
+        rejoin_ms = self._rejoin_ms
+        wait = (
+            self._alone.wait_for_share(ask, len(self._flying), self.workers_seen, self._now_ms()) if rejoin_ms else None
+        )
+        return None if wait is None else replace(wait, ms=min(wait.ms, rejoin_ms))
+
+    async def _reserve_now(self, asks: Sequence[Ask]) -> list[Grant | Wait]:
+        if not asks:
+            return []
         if not self._untold.must_tell:
             try:
-                return await self._reserve(ask)
+                return await self._reserve(asks)
             except (RedisAway, asyncio.CancelledError) as error:
                 # It may have been done, and only its answer was lost.
-                self._untold.ghost(ask.reservation, self._now_ms())
+                for ask in asks:
+                    self._untold.ghost(ask.reservation, self._now_ms())
                 if not isinstance(error, RedisAway):
                     raise
         else:
             with suppress(RedisAway):
                 await self._tell(only_if_needed=True)
-                return Wait(1, "restored")
-        return self._reserve_alone(ask)
+                return [Wait(1, "restored")] * len(asks)
+        return [self._reserve_alone(ask) for ask in asks]
 
-    async def _reserve(self, ask: Ask) -> Grant | Wait:
-        step = reserve_step(
+    async def _reserve(self, asks: Sequence[Ask]) -> list[Grant | Wait]:
+        replies = await self._run([self._reserve_step(ask) for ask in asks])
+        verdicts = [self._verdict(ask, *reply) for ask, reply in zip(asks, replies, strict=True)]
+        if any(reply[0] == b"unknown" for reply in replies):
+            await self._tell(only_if_needed=True)
+        return verdicts
+
+    def _reserve_step(self, ask: Ask) -> Step:
+        return reserve_step(
             self._key,
             ask.reservation,
             self._windows,
@@ -147,11 +169,11 @@ class Budget:
             worker=self._worker,
             concurrency=self._backend.concurrency,
         )
-        verdict, *rest = (await self._run([step]))[0]
+
+    def _verdict(self, ask: Ask, verdict: bytes, *rest: Any) -> Grant | Wait:
         if verdict == b"unknown":
             self._store.missed_outage()
             self._untold.must_tell = True
-            await self._tell(only_if_needed=True)
             return Wait(1, "restored")
         if verdict == b"wait":
             ms, limit, *frees = rest

@@ -1,7 +1,8 @@
 """What the budget scripts are told: their arguments, as the heads of `lua/{reserve,settle,restore}.lua` say them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from optimizer_config.amounts import Remaining
 from optimizer_config.model import BreakerSettings
@@ -39,8 +40,7 @@ def _limit(window: Window, amount: int, now_ms: float) -> tuple[Word, ...]:
     return (window.name, window.count, amount, length, window.margin_ms, *window.period(now_ms))
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True):
     """How a call ended: it was written `written_ago_ms` ago, or `unsent`, or what it used is `told` in slots."""
 
     written_ago_ms: float | None = None
@@ -84,8 +84,7 @@ def matching(windows: Iterable[Window], remaining: Sequence[Remaining]) -> Itera
                 break
 
 
-@dataclass(frozen=True, slots=True)
-class Stops:
+class Stops(msgspec.Struct, frozen=True):
     """What stopped calls as a worker last knew; a Redis that lost its memory takes it over."""
 
     blocked_until_ms: int
@@ -94,8 +93,7 @@ class Stops:
     settings: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Telling:
+class Telling(msgspec.Struct, frozen=True):
     """What a worker tells of itself: what it used, and what it has in flight. Repeated as it was until it is confirmed.
 
     `alone` are the calls in flight that were granted without Redis, `ghosts` those that ended without it: what they

@@ -7,8 +7,9 @@ index would be kept up to date with every request. What was asked after a moment
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -78,43 +79,37 @@ class Erasure:
         self._mailboxes = {address_of(user, tenant) for user in users}
 
     async def flights(self, until_ms: int, *, only_count: bool = False) -> Found:
-        """Remove, or only count, what the tenant asked until then and what was answered."""
+        """Remove, or only count, what the tenant asked until then and what was answered.
+
+        All questions are gathered first, about 300 bytes for each: `SCAN` may give the keys of one in several parts,
+        and a key twice, and a question is to be counted once.
+        """
         found = Found()
-        async for keys in self._scan():
-            if steps := self._box_steps(keys, until_ms, only_count=only_count):
-                found.submitted += sum(int(reply[1]) for reply in await self._store.run(steps))
-            if steps := self._steps(keys, until_ms, only_count=only_count):
-                _add(found, await self._store.run(steps))
-        return found
-
-    def _box_steps(self, keys: Sequence[str], until_ms: int, *, only_count: bool) -> list[Step]:
-        boxes = ((key, key.partition("{")[2].partition("}")[0]) for key in keys)
-        return [
-            Step("mailbox_forget", key, (self._tenant, until_ms, int(box in self._mailboxes), int(only_count)))
-            for key, box in boxes
-            if is_mailbox(box)
-        ]
-
-    def _steps(self, keys: Sequence[str], until_ms: int, *, only_count: bool) -> list[Step]:
-        """One step for each question that one of these keys belongs to."""
-        ended: defaultdict[str, list[str]] = defaultdict(list)
-        for key in keys:
+        boxes: set[str] = set()
+        ended: defaultdict[str, set[str]] = defaultdict(set)
+        async for key in self._keys():
             base, bracket, rest = key.partition("}")
             kind, _, flight = rest.removeprefix(":").partition(":")
-            if bracket and kind in {"answer", "flight", "done"}:
-                ended[base + bracket] += [flight] if kind == "done" else []
-        return [
-            Step("forget", base, (self._tenant, until_ms, KEEP_MS, int(only_count), *flights))
-            for base, flights in ended.items()
-        ]
+            if is_mailbox(_braced(key)):
+                boxes.add(key)
+            elif bracket and kind in {"answer", "flight", "done"}:
+                ended[base + bracket].update([flight] if kind == "done" else [])
+        theirs = (self._tenant, until_ms)
+        for some in _parts(boxes):
+            mine = [(key, int(_braced(key) in self._mailboxes)) for key in some]
+            steps = [Step("mailbox_forget", key, (*theirs, own, int(only_count))) for key, own in mine]
+            found.submitted += sum(int(reply[1]) for reply in await self._store.run(steps))
+        for some in _parts(ended):
+            steps = [Step("forget", key, (*theirs, KEEP_MS, int(only_count), *ended[key])) for key in some]
+            _add(found, await self._store.run(steps))
+        return found
 
     async def places(self, *, only_count: bool = False) -> int:
         """Remove, or only count, the tenant's turns of ordering keys and its quotas: names, times and counts."""
-        removed = 0
-        async for keys in self._scan():
-            if theirs := [key for key in keys if self._is_place(key)]:
-                removed += len(theirs) if only_count else int(await self._store.command("UNLINK", *theirs))
-        return removed
+        theirs = {key async for key in self._keys() if self._is_place(key)}
+        if only_count:
+            return len(theirs)
+        return sum([int(await self._store.command("UNLINK", *some)) for some in _parts(theirs)])
 
     def _is_place(self, key: str) -> bool:
         rest = key.removeprefix(f"{self._store.prefix}:")
@@ -127,14 +122,27 @@ class Erasure:
             for kind, end in (("{quota}:window:tenant:", ":"), ("{quota}:window:agent:", "/"), ("{quota}:mean:", "/"))
         )
 
-    async def _scan(self) -> AsyncIterator[list[str]]:
+    async def _keys(self) -> AsyncIterator[str]:
+        """All keys; what comes or goes meanwhile may be missing, and some keys come twice."""
         cursor = b"0"
         pattern = f"{self._store.prefix}:*"
         while True:
             cursor, keys = await self._store.command("SCAN", cursor, "MATCH", pattern, "COUNT", _AT_ONCE)
-            yield [key.decode() for key in keys]
+            for key in keys:
+                yield key.decode()
             if int(cursor) == 0:
                 return
+
+
+def _braced(key: str) -> str:
+    """What a key has within its first braces."""
+    return key.partition("{")[2].partition("}")[0]
+
+
+def _parts(keys: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(keys)
+    while some := list(islice(rest, _AT_ONCE)):
+        yield some
 
 
 def _add(found: Found, replies: Iterable[Sequence[Any]]) -> None:

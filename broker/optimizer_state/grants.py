@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from optimizer_config.amounts import Amounts, Remaining
 
 Health = Literal["well", "ill", "unknown"]
 BreakerState = Literal["closed", "open", "half_open"]
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """The wish to make one call: a name for the reservation, the model, and an estimate of what it takes."""
 
     reservation: str
@@ -19,8 +20,7 @@ class Ask:
     amounts: Amounts = Amounts()
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """A reservation that was granted.
 
     `probe` says that it is the one call which goes first: after the `breaker` was open (this is its transition to
@@ -47,8 +47,7 @@ class Wait:
     frees: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """How a call ended.
 
     Its request was written `written_ago_ms` ago, or (None) never: then all is given back. `used` is its real usage,
@@ -62,8 +61,7 @@ class Settled:
     remaining: Sequence[Remaining] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerChange:
+class BreakerChange(msgspec.Struct, frozen=True):
     """A settled call changed the state of the circuit breaker; `for_ms` is how long it stays open."""
 
     state: BreakerState

@@ -1,11 +1,14 @@
 """Names of what a worker holds in Redis, a dispatch or a reservation: each tells whose it is, should its worker die."""
 
-from optimizer_wire.ids import new_id
+import itertools
+
+# A worker's name is that of one process: numbers are enough.
+_numbers = itertools.count(1)
 
 
 def owned_by(worker: str) -> str:
     """A name that nobody has used, for something that this worker (one process, not its successor) holds."""
-    return f"{prefix_of(worker)}{new_id()}"
+    return f"{prefix_of(worker)}{next(_numbers)}"
 
 
 def prefix_of(worker: str) -> str:

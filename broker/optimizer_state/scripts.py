@@ -1,10 +1,11 @@
 """The scripts that Redis runs for us: their names, their sources, and a step, which is one of them on one key."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Literal
+
+import msgspec
 
 Script = Literal[
     "admit",
@@ -49,8 +50,7 @@ _FAMILIES = {"budget": _BUDGET_SCRIPTS, "turn": _TURN_SCRIPTS, "mailbox": _MAILB
 _ALONE_SCRIPTS = frozenset({"learn", "share", "retries", "settings", "entries", "places", "place"})
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One script to run on one key, with its arguments."""
 
     script: Script

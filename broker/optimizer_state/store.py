@@ -29,8 +29,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from optimizer_state.clock import FleetClock
 from optimizer_state.outages import Outages
+from optimizer_state.pipe import Pipe
 from optimizer_state.scripts import Script, Step, source
 from optimizer_state.together import Together
+from optimizer_wire.cancellation import end
 from optimizer_wire.tls import tls_trouble
 from optimizer_wire.urls import masked_url
 
@@ -65,7 +67,7 @@ def _useless(answer: object) -> bool:
 
 
 class Store:
-    """A connection pool to Redis with its own circuit breaker, and the fleet's clock.
+    """Connections to Redis with their own circuit breaker, and the fleet's clock.
 
     `on_change` is called with the reason when Redis is away, and with None when it is back.
     """
@@ -81,6 +83,7 @@ class Store:
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
         )
+        self._pipe = Pipe(self._redis.connection_pool, TIMEOUT_S)
         self._together: Together[Step] = Together(self._round_trip)
         self._sha: dict[Script, str] = {}
         self._away = False
@@ -107,8 +110,8 @@ class Store:
     async def close(self) -> None:
         """Close all connections."""
         if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.gather(self._probing, return_exceptions=True)
+            await end([self._probing])
+        await self._pipe.close()
         await self._redis.aclose()
 
     async def run(self, steps: Sequence[Step]) -> list[list[Any]]:
@@ -126,22 +129,19 @@ class Store:
         return answers
 
     async def _round_trip(self, steps: Sequence[Step]) -> list[Any]:
-        answers: list[Any] = await self._guarded(lambda: self._pipeline(steps))
+        answers: list[Any] = await self._guarded(lambda: self._evaluate(steps))
         missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:
             # SCRIPT FLUSH, or a restart.
             self._sha.clear()
-            again = await self._guarded(lambda: self._pipeline([steps[i] for i in missing]))
+            again = await self._guarded(lambda: self._evaluate([steps[i] for i in missing]))
             for i, answer in zip(missing, again, strict=True):
                 answers[i] = answer
         return answers
 
-    async def _pipeline(self, steps: Sequence[Step]) -> list[Any]:
+    async def _evaluate(self, steps: Sequence[Step]) -> list[Any]:
         shas = await self._load({step.script for step in steps})
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for step in steps:
-                pipe.evalsha(shas[step.script], 1, step.key, *step.arguments)
-            answers = list(await pipe.execute(raise_on_error=False))
+        answers = await self._pipe.run([("EVALSHA", shas[step.script], 1, step.key, *step.arguments) for step in steps])
         for answer in answers:
             if _useless(answer):
                 raise answer
@@ -225,6 +225,7 @@ class Store:
     async def _drop_connections(self) -> None:
         with suppress(RedisError, OSError):
             await self._redis.connection_pool.disconnect(inuse_connections=False)
+            await self._pipe.close()
 
     def _failed(self, error: Exception) -> NoReturn:
         why = tls_trouble(error) or str(error)

@@ -1,7 +1,8 @@
 """What Redis says of a flight: to whoever stands at the gate, wants to run its call, ends it, or asks how it stands."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from optimizer_state.answer import Answer
 from optimizer_wire.messages import Waiter
@@ -10,8 +11,7 @@ GateVerdict = Literal["wait", "enter", "entered", "published", "cancelled", "exp
 FateVerdict = Literal["done", "gone", "running", "waiting", "gated", "none"]
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(msgspec.Struct, frozen=True):
     """What became of the wish to run a dispatch.
 
     `run`; `answered` with the outcome and those to tell; `hit`: the cache has it; `busy`: another `owner` has a lease
@@ -29,16 +29,14 @@ class Begun:
     deaths: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True):
     """Whether this owner ended the flight, and whom to tell; without waiters, another owner has the flight."""
 
     mine: bool
     waiters: tuple[Waiter, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(msgspec.Struct, frozen=True):
     """How it stands with a request: its flight is `done` with an answer, its call is `running`, `waiting` or still
     `gated` by a quota or its turn, or it is `gone`: it was cancelled, or its deadline passed (`why`). `none`: Redis
     does not know it.

@@ -56,15 +56,14 @@ class TopologyDiffers(Exception):
     """An entity exists on the broker with other arguments than it must have; the message says which."""
 
 
-def not_taken(error: BaseException, exchange: str, key: str) -> Unroutable | Refused | Unconfirmed:
+def not_taken(error: BaseException, exchange: str) -> Unroutable | Refused | Unconfirmed:
     """What the broker, or its silence, says of a message that was published with a confirm."""
     match error:
-        case aiormq.exceptions.PublishError():
-            return Unroutable(f"No queue is bound to {exchange} with the key {key}.")
-        case aiormq.exceptions.ChannelNotFoundEntity():
+        case Unroutable() | Refused():
+            return error
+        case aiormq.exceptions.ChannelNotFoundEntity() if f"'{exchange}'" in str(error):
+            # What was published to other exchanges on the same channel may have been taken before.
             return Unroutable(f"The exchange {exchange} does not exist.")
-        case aiormq.exceptions.DeliveryError():
-            return Refused(f"The queue behind {key} is full.")
         case aiormq.exceptions.ChannelAccessRefused():
             return ChannelRefused(403, str(error))
         case aiormq.exceptions.ChannelPreconditionFailed():

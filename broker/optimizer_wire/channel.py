@@ -1,19 +1,16 @@
 """One channel of a session: declare, consume, publish, acknowledge.
 
-Publishing and acknowledging go past aiormq, see `outgoing.py`: what is sent in one turn of the loop is one write,
-without a task, a lock and a timer for every message.
+Publishing and acknowledging go past aiormq (`outgoing.py`): what is sent in one turn of the loop is one write, without
+a task, a lock and a timer for every message. So does what is delivered and confirmed (`incoming.py`).
 """
 
-import asyncio
 from collections.abc import Callable
 
 import aiormq
-from aiormq.abc import DeliveredMessage
 
 from optimizer_wire.answers import answer
 from optimizer_wire.broker_errors import (
     LOST,
-    Blocked,
     BrokerUnavailable,
     Refused,
     Unconfirmed,
@@ -21,17 +18,17 @@ from optimizer_wire.broker_errors import (
     not_taken,
 )
 from optimizer_wire.broker_words import words
+from optimizer_wire.confirm_watch import ConfirmWatch
 from optimizer_wire.connection import WatchedConnection
-from optimizer_wire.deliveries import delivery_of
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.frames import Properties
+from optimizer_wire.ids import new_id
+from optimizer_wire.incoming import Deliver, Incoming
 from optimizer_wire.messages import PING_TYPE
 from optimizer_wire.outgoing import Confirmation, Outgoing
-from optimizer_wire.topology import Queue, Topology
+from optimizer_wire.topology import Binding, Queue, Topology
 
 PUBLISH_TIMEOUT_S = 10.0
-BLOCKED_LOOK_S = 0.5
-
-Deliver = Callable[[DeliveredMessage], None]
 
 
 class Channel:
@@ -40,7 +37,10 @@ class Channel:
     def __init__(self, underlay: aiormq.Channel, connection: WatchedConnection) -> None:
         self._channel = underlay
         self._connection = connection
-        self._outgoing = Outgoing(underlay)
+        self._outgoing = Outgoing(underlay, connection.stream)
+        self._watch = ConfirmWatch(connection)
+        self._incoming = Incoming(self._outgoing)
+        connection.channels_incoming[underlay.number] = self._incoming
         # Called with the name of the queue that something came from.
         self.on_delivery: Callable[[str], None] | None = None
 
@@ -48,6 +48,10 @@ class Channel:
     def blocked(self) -> str | None:
         """Why the broker takes no messages for now, or None."""
         return self._connection.blocked
+
+    def before_writing(self, add: Callable[[], None]) -> None:
+        """Call this before what was sent in a turn of the loop is written; what it publishes goes before the acks."""
+        self._outgoing.before_writing.append(add)
 
     async def declare(self, topology: Topology) -> None:
         """Declare everything that is missing.
@@ -84,6 +88,10 @@ class Channel:
         """Bind a queue to an exchange."""
         await answer(self._channel.queue_bind(queue, exchange, key))
 
+    async def unbind(self, binding: Binding) -> None:
+        """End a binding; none is fine."""
+        await answer(self._channel.queue_unbind(binding.queue, binding.exchange, binding.key))
+
     async def consume(
         self,
         queue: str,
@@ -101,14 +109,20 @@ class Channel:
         `deliver` must not block: it takes the message and returns.
         """
 
-        async def received(message: DeliveredMessage) -> None:
+        def received(message: Delivery) -> None:
+            # Before anything else that may fail: an ack of a later one must not be one of this.
+            if not no_ack:
+                self._outgoing.delivered(message.tag)
             if self.on_delivery is not None:
                 self.on_delivery(queue)
-            if not no_ack and message.header.properties.message_type == PING_TYPE:
+            if not no_ack and message.properties.message_type == PING_TYPE:
                 # It has shown that the consumer works, and is nothing else.
-                self._outgoing.ack(delivery_of(message)[0])
+                self._outgoing.ack(message.tag)
             else:
                 deliver(message)
+
+        async def unexpected(_: object) -> None:
+            """What aiormq would call, if it got what is delivered."""
 
         def cancelled(_: object) -> None:
             on_cancel()
@@ -117,16 +131,20 @@ class Channel:
         await answer(self._channel.basic_qos(prefetch_count=prefetch))
         self._channel.on_consumer_cancel_callbacks.add(cancelled)
         arguments = {"x-priority": precedence} if precedence else None
-        consuming = await answer(
-            self._channel.basic_consume(queue, received, no_ack=no_ack, arguments=arguments)  # type: ignore[arg-type]
+        tag = new_id()
+        # What is delivered may come with the broker's answer.
+        self._incoming.consume(tag, received)
+        await answer(
+            self._channel.basic_consume(queue, unexpected, no_ack=no_ack, arguments=arguments, consumer_tag=tag)  # type: ignore[arg-type]
         )
-        return str(consuming.consumer_tag)
+        return tag
 
     async def stop_consuming(self, tag: str) -> None:
         """Ask the broker to send no more messages to this consumer."""
         await answer(self._channel.basic_cancel(tag))
+        self._incoming.forget(tag)
 
-    async def publish(self, exchange: str, key: str, body: bytes, properties: Properties) -> None:
+    def publish(self, exchange: str, key: str, body: bytes, properties: Properties) -> None:
         """Publish without waiting: what is acked after this on the same channel is handled after it by the broker."""
         try:
             self._outgoing.publish(exchange, key, body, properties)
@@ -155,30 +173,12 @@ class Channel:
         try:
             confirmation = self._outgoing.publish_confirmed(exchange, key, body, properties)
         except LOST as error:
-            raise not_taken(error, exchange, key) from error
+            raise not_taken(error, exchange) from error
+        self._watch.add(confirmation, timeout_s, blocked_s)
         try:
-            await self._confirmed(confirmation, timeout_s, blocked_s)
+            await confirmation
         except LOST as error:
-            raise not_taken(error, exchange, key) from error
-        finally:
-            confirmation.cancel()
-
-    async def _confirmed(self, confirmation: Confirmation, timeout_s: float, blocked_s: float) -> None:
-        loop, connection = asyncio.get_running_loop(), self._connection
-        began = loop.time()
-        while True:
-            # From when on the broker could have read it.
-            since = max(began, connection.unblocked_at)
-            now = loop.time()
-            if connection.blocked and now - began >= blocked_s:
-                raise Blocked(f"RabbitMQ takes no messages for now: {connection.blocked}.")
-            if not connection.blocked and now - since >= timeout_s:
-                raise Unconfirmed(f"RabbitMQ did not confirm within {timeout_s:g} s.")
-            until = began + blocked_s if connection.blocked else since + timeout_s
-            done, _ = await asyncio.wait([confirmation], timeout=min(BLOCKED_LOOK_S, until - now))
-            if done:
-                confirmation.result()
-                return
+            raise not_taken(error, exchange) from error
 
     def publish_watched(
         self,
@@ -196,12 +196,12 @@ class Channel:
 
         def ended(confirmation: Confirmation) -> None:
             error = confirmation.exception() if not confirmation.cancelled() else None
-            told(None if error is None else not_taken(error, exchange, key))
+            told(None if error is None else not_taken(error, exchange))
 
         try:
             self._outgoing.publish_confirmed(exchange, key, body, properties).add_done_callback(ended)
         except LOST as error:
-            told(not_taken(error, exchange, key))
+            told(not_taken(error, exchange))
 
     async def ack(self, tag: int) -> None:
         """Tell the broker that a delivery has been handled."""

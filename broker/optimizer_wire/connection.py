@@ -5,10 +5,14 @@ aiormq gives a silent broker three heartbeats and more, and tells nobody that it
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import aiormq
+from aiormq.connection import FrameReceiver
 from pamqp.commands import Connection as Methods
+
+from optimizer_wire.frame_reader import FrameReader
+from optimizer_wire.incoming import Incoming
 
 # RabbitMQ speaks at least once in each heartbeat. Silence is looked for every half of one: it is noticed within two.
 SILENCE_HEARTBEATS = 1.5
@@ -26,6 +30,19 @@ class WatchedConnection(aiormq.Connection):
         self.blocked: str | None = None
         self.unblocked_at = float("-inf")
         self.on_block: Callable[[str | None], None] | None = None
+        # By the number of their channel.
+        self.channels_incoming: dict[int, Incoming] = {}
+        # For how long what comes may gather in the socket before it is read: a process is not woken for each message.
+        self.patience_s = 0.0
+        self._heard_at = self.loop.time()
+        self._stream: asyncio.StreamWriter | None = None
+
+    @property
+    def stream(self) -> asyncio.StreamWriter:
+        """Where to write frames, once it is connected."""
+        if self._stream is None:
+            raise aiormq.exceptions.ConnectionClosed(None, None)
+        return self._stream
 
     @property
     def HEARTBEAT_GRACE_MULTIPLIER(self) -> float:  # type: ignore[override]  # noqa: N802 - aiormq's name
@@ -34,7 +51,40 @@ class WatchedConnection(aiormq.Connection):
             return 3.0
         return SILENCE_HEARTBEATS * self.heartbeat_timeout / (self.heartbeat_timeout + 1)
 
-    # aiormq has no public way to hear of these two; the names are those of its private methods.
+    @property
+    def is_connection_was_stuck(self) -> bool:
+        """Whether the broker has been silent for too long (aiormq's name)."""
+        return self.loop.time() - self._heard_at > self.HEARTBEAT_GRACE_MULTIPLIER * (self.heartbeat_timeout + 1)
+
+    def heard(self) -> None:
+        """Something came."""
+        self._heard_at = self.loop.time()
+
+    async def rest(self) -> None:
+        """Let what comes gather, on a connection that has patience."""
+        if not self.patience_s:
+            return
+        transport = cast("asyncio.Transport", self.stream.transport)
+        transport.pause_reading()
+        try:
+            await asyncio.sleep(self.patience_s)
+        finally:
+            if not transport.is_closing():
+                transport.resume_reading()
+
+    # aiormq has no public way to hear of these two, nor to get at the frames; the names are those of its private
+    # methods.
+
+    async def _Connection__reader(self, frame_receiver: FrameReceiver) -> None:  # noqa: N802
+        self.heard()
+        reader = FrameReader(frame_receiver.reader, self.channels_incoming, self)
+        await super()._Connection__reader(reader)  # type: ignore[misc]
+
+    async def _Connection__writer(self, writer: asyncio.StreamWriter) -> None:  # noqa: N802
+        self._stream = writer
+        # Whoever drains it waits until the system has everything, not only until less than 64 KiB are left.
+        writer.transport.set_write_buffer_limits(0)
+        await super()._Connection__writer(writer)  # type: ignore[misc]
 
     async def _Connection__handle_connection_blocked(self, frame: Methods.Blocked) -> None:  # noqa: N802
         await super()._Connection__handle_connection_blocked(frame)  # type: ignore[misc]

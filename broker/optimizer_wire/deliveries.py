@@ -1,18 +1,32 @@
-"""What the broker says of a message that it delivered."""
+"""A message as the broker delivered it."""
 
-from aiormq.abc import DeliveredMessage
-from pamqp.commands import Basic
-
-
-def deliveries_of(message: DeliveredMessage) -> int:
-    """How often a consumed message was delivered before, as far as the broker says: quorum queues count it."""
-    count = (message.header.properties.headers or {}).get("x-delivery-count", 0)
-    return max(count if isinstance(count, int) else 0, int(delivery_of(message)[1]))
+from optimizer_wire.content_header import ReceivedProperties, properties
 
 
-def delivery_of(message: DeliveredMessage) -> tuple[int, bool]:
-    """The delivery tag of a consumed message, and whether it was delivered before."""
-    delivery = message.delivery
-    if not isinstance(delivery, Basic.Deliver):
-        raise TypeError(f"The message was not consumed but came as {type(delivery).__name__}.")
-    return int(delivery.delivery_tag or 0), bool(delivery.redelivered)
+class Delivery:
+    """One delivered message. `tag` names it on its channel; `redelivered` says that it was delivered before.
+
+    Its properties are read when somebody asks for them: who gets replies or events needs only the body.
+    """
+
+    __slots__ = ("_header", "_properties", "body", "redelivered", "tag")
+
+    def __init__(self, tag: int, redelivered: bool, header: bytes, body: bytes) -> None:
+        self.tag = tag
+        self.redelivered = redelivered
+        self.body = body
+        self._header = header
+        self._properties: ReceivedProperties | None = None
+
+    @property
+    def properties(self) -> ReceivedProperties:
+        """Its AMQP properties."""
+        if self._properties is None:
+            self._properties = properties(self._header)
+        return self._properties
+
+    @property
+    def deliveries(self) -> int:
+        """How often it was delivered before, as far as the broker says: quorum queues count it."""
+        count = (self.properties.headers or {}).get("x-delivery-count", 0)
+        return max(count if isinstance(count, int) else 0, int(self.redelivered))

@@ -6,7 +6,7 @@ from typing import get_args, get_type_hints
 import msgspec
 
 from optimizer_wire.events import KINDS, Event, EventKind, cloud_event_headers
-from optimizer_wire.messages import CONTENT_TYPE, EVENT_TYPE, VERSION
+from optimizer_wire.messages import CONTENT_TYPE, EVENT_TYPE, EVENTS_TYPE, VERSION
 
 MEANING = {
     "v": "version of the schema",
@@ -66,6 +66,9 @@ Subscribers of your own bind a bounded queue, for example to `optimizer.call.#`.
 A message is msgpack (`{CONTENT_TYPE}`, AMQP type `{EVENT_TYPE}`), a CloudEvent in binary mode with the headers
 {", ".join(f"`{name}`" for name in cloud_event_headers(Event(v=VERSION, type="", source="")))}.
 No event holds text of a prompt or an answer, or a key.
+
+All events go once more over the exchange `<prefix>.journal`, for the recorder: what a process told in one turn of its
+loop is one message there, an array of these messages (AMQP type `{EVENTS_TYPE}`).
 """
 
 

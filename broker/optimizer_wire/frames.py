@@ -4,6 +4,7 @@ The general encoder of pamqp looks up every field by name; for these few frames,
 sends, writing them down saves four fifths of the time. Anything rarer goes through pamqp.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import lru_cache
 from struct import Struct
@@ -68,24 +69,24 @@ def _header(channel: int, properties: Properties, size: int) -> bytes:
     """The content header: flags for the properties that are there, then these in the order of their flags."""
     flags = 0x8000 | 0x1000 | 0x0400 | 0x0080 | 0x0020
     message_id = _short(properties.message_id)
-    parts = [_short(properties.content_type)]
+    parts = [_often(properties.content_type)]
     if properties.headers:
         flags |= 0x2000
         parts.append(_table(properties.headers))
     parts += (b"\x02" if properties.durable else b"\x01", message_id)
     if properties.reply_to:
         flags |= 0x0200
-        parts.append(_short(properties.reply_to))
+        parts.append(_often(properties.reply_to))
     if properties.expiration_ms is not None:
         flags |= 0x0100
         parts.append(_short(str(properties.expiration_ms)))
-    parts += (message_id, _short(properties.kind))
+    parts += (message_id, _often(properties.kind))
     if properties.user:
         flags |= 0x0010
-        parts.append(_short(properties.user))
+        parts.append(_often(properties.user))
     if properties.agent:
         flags |= 0x0008
-        parts.append(_short(properties.agent))
+        parts.append(_often(properties.agent))
     payload = b"".join(parts)
     length = _HEADER_FIXED_BYTES + len(payload)
     return _HEADER_FRAME.pack(_HEADER, channel, length, _BASIC, 0, size, flags) + payload + _END
@@ -102,8 +103,14 @@ def _short(text: str) -> bytes:
     return bytes((len(data),)) + data
 
 
+@lru_cache(maxsize=4096)
+def _often(text: str) -> bytes:
+    """The same for what stands in many messages."""
+    return _short(text)
+
+
 def _table(headers: Mapping[str, str]) -> bytes:
-    entries = b"".join([_short(name) + b"S" + _long(value) for name, value in headers.items()])
+    entries = b"".join([_often(name) + b"S" + _long(value) for name, value in headers.items()])
     return _LONG.pack(len(entries)) + entries
 
 
@@ -115,13 +122,18 @@ def _long(text: str) -> bytes:
 class Acks:
     """Acknowledgements that are gathered and then told in as few frames as order allows.
 
-    Delivery tags of a channel count up from 1. When everything up to a tag is settled, one ack tells them all.
+    Delivery tags of a channel count up. One ack tells all up to a tag if nothing before it is still being handled;
+    what needs no ack has a tag too, and is never heard of here.
     """
 
     def __init__(self) -> None:
-        self._below = 0
-        self._settled: set[int] = set()
+        # Delivered, and neither told nor rejected: as many as the prefetch at most.
+        self._open: OrderedDict[int, None] = OrderedDict()
         self._untold: set[int] = set()
+
+    def delivered(self, tag: int) -> None:
+        """Note that a message has come which is to be acknowledged."""
+        self._open[tag] = None
 
     def add(self, tag: int) -> None:
         """Acknowledge a delivery."""
@@ -129,21 +141,19 @@ class Acks:
 
     def settled(self, tag: int) -> None:
         """Note that a delivery was rejected, with a frame of its own that is sent before the acks."""
-        self._settled.add(tag)
+        self._open.pop(tag, None)
 
     def take(self) -> list[tuple[int, bool]]:
         """What to tell now: (tag, whether it means all up to it)."""
         if not self._untold:
             return []
         told = 0
-        while (tag := self._below + 1) in self._untold or tag in self._settled:
-            self._below = tag
-            if tag in self._untold:
-                told = tag
-                self._untold.remove(tag)
-            else:
-                self._settled.remove(tag)
+        while self._open and (first := next(iter(self._open))) in self._untold:
+            told = first
+            del self._open[first]
+            self._untold.remove(first)
         single = sorted(self._untold)
-        self._settled.update(single)
+        for tag in single:
+            self._open.pop(tag, None)
         self._untold.clear()
         return [*([(told, True)] if told else []), *((tag, False) for tag in single)]

@@ -19,6 +19,7 @@ FETCH_TYPE = "optimizer.fetch.v1"
 CALL_TYPE = "optimizer.call.v1"
 REPLY_TYPE = "optimizer.reply.v1"
 EVENT_TYPE = "optimizer.event.v1"
+EVENTS_TYPE = "optimizer.events.v1"
 DEAD_TYPE = "optimizer.dead.v1"
 PROBE_TYPE = "optimizer.probe.v1"
 # Of a message that is there to come, and says nothing; in a queue of work the channel handles it.

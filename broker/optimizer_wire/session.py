@@ -32,8 +32,6 @@ CONNECT_TIMEOUT_S = 8.0
 CLOSE_TIMEOUT_S = 5.0
 # What a broker with an alarm has not read is lost when we go; it was not acked either.
 CLOSE_BLOCKED_TIMEOUT_S = 0.5
-# How far the connection reads ahead of a channel. By default it waits for the channel after every third message.
-FRAMES_AHEAD = 300
 # Silence is noticed within two of these. RabbitMQ itself takes two to three before it gives the calls of a worker that
 # hangs to another one.
 HEARTBEAT_S = 6
@@ -94,6 +92,10 @@ class Session:
         """Why the broker takes no messages for now (it is low on memory or disk), or None."""
         return self._connection.blocked
 
+    def be_patient(self, patience_s: float) -> None:
+        """From now on let what comes gather for so long, for a process that nobody waits for: it is woken seldom."""
+        self._connection.patience_s = patience_s
+
     def on_block(self, told: Callable[[str | None], None]) -> None:
         """Call this when the broker takes no messages any more, with the reason, and with None when it does again."""
         self._connection.on_block = told
@@ -125,8 +127,7 @@ class Session:
         except NotPermitted:
             await self._see(topology)
             return
-        with suppress(TimeoutError, RuntimeError, *LOST):
-            await underlay.close(timeout=CLOSE_TIMEOUT_S)
+        await _close(underlay)
 
     async def _see(self, topology: Topology) -> None:
         for exchange in topology.exchanges:
@@ -149,8 +150,7 @@ class Session:
         except NotPermitted:
             # RabbitMQ 4 lets nobody even look who has no right at all to it, and so no use for it.
             return
-        with suppress(TimeoutError, RuntimeError, *LOST):
-            await underlay.close(timeout=CLOSE_TIMEOUT_S)
+        await _close(underlay)
 
     async def exchange_exists(self, name: str) -> bool:
         """Whether there is an exchange of this name, as far as this user may see.
@@ -169,7 +169,6 @@ class Session:
                 underlay = await self._connection.channel(
                     publisher_confirms=confirms,
                     on_return_raises=confirms,
-                    frame_buffer_size=FRAMES_AHEAD,
                     timeout=CONNECT_TIMEOUT_S,
                 )
         except (TimeoutError, RuntimeError, *LOST) as error:
@@ -213,8 +212,7 @@ class Session:
             except NotPermitted:
                 channel = None
         if channel is not None:
-            with suppress(TimeoutError, RuntimeError, *LOST):
-                await channel.close(timeout=CLOSE_TIMEOUT_S)
+            await _close(channel)
         return found
 
     async def _looked_up(self, queue: str) -> pamqp.commands.Queue.DeclareOk | None:
@@ -224,8 +222,7 @@ class Session:
             found = await answer(channel.queue_declare(queue, passive=True))
         except QueueMissing:
             return None
-        with suppress(TimeoutError, RuntimeError, *LOST):
-            await channel.close(timeout=CLOSE_TIMEOUT_S)
+        await _close(channel)
         return found
 
     async def close(self) -> None:
@@ -247,3 +244,9 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _close(channel: aiormq.Channel) -> None:
+    with suppress(TimeoutError, RuntimeError, *LOST):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await channel.close()

@@ -25,6 +25,10 @@ EVENTS_BUFFER = 10_000
 # What a recorder that is away may find again: an hour at 300 events a second.
 RECORDER_MAX = 1_000_000
 RECORDER_MAX_BYTES = 1024**3
+# So much of the journal is one message at most: a recorder holds two thousand of them in its memory.
+JOURNAL_MESSAGE_BYTES = 16 * 1024
+# With so many messages it is full at the earliest.
+RECORDER_FULL = RECORDER_MAX_BYTES // JOURNAL_MESSAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +90,13 @@ class Names:
         return f"{self.prefix}.events"
 
     @property
+    def journal(self) -> str:
+        """Exchange of all events once more, many in a message, for the recorder of the history."""
+        return f"{self.prefix}.journal"
+
+    @property
     def recorder(self) -> str:
-        """Queue of all events, for the recorder of the history."""
+        """Queue of the journal, for the recorder of the history."""
         return f"{self.events}.recorder"
 
     @property
@@ -179,6 +188,7 @@ def shared_topology(names: Names) -> Topology:
             Exchange(names.requests, "direct"),
             Exchange(names.calls, "direct"),
             Exchange(names.events, "topic"),
+            Exchange(names.journal, "fanout"),
             Exchange(names.dead, "fanout"),
         ),
         queues=(
@@ -220,7 +230,7 @@ def event_queue(name: str) -> Queue:
 
 
 def recorder_topology(names: Names) -> Topology:
-    """What the recorder needs: every event, on disk whatever its sender says, for one recorder at a time.
+    """What the recorder needs: the journal, on disk whatever its sender says, for one recorder at a time.
 
     A full queue gives its oldest events away: the fleet goes before its history.
     """
@@ -233,10 +243,15 @@ def recorder_topology(names: Names) -> Topology:
         "x-overflow": "drop-head",
     }
     return Topology(
-        exchanges=(Exchange(names.events, "topic"),),
+        exchanges=(Exchange(names.events, "topic"), Exchange(names.journal, "fanout")),
         queues=(Queue(names.recorder, arguments),),
-        bindings=(Binding(names.events, names.recorder, "optimizer.#"),),
+        bindings=(Binding(names.journal, names.recorder, ""),),
     )
+
+
+def former_recorder_binding(names: Names) -> Binding:
+    """How the recorder heard of events before there was a journal: it would hear them twice."""
+    return Binding(names.events, names.recorder, "optimizer.#")
 
 
 def self_check_queue(names: Names, instance: str) -> Queue:

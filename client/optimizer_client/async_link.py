@@ -8,13 +8,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_client import failures
 from optimizer_client.confirms import Confirms
 from optimizer_wire.broker_errors import BrokerUnavailable, ChannelRefused, Refused, Unconfirmed, Unroutable
 from optimizer_wire.channel import Channel
 from optimizer_wire.codec import encode
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.frames import Properties
 from optimizer_wire.messages import CANCEL_TYPE, CONTENT_TYPE, Question, kind_of
@@ -171,7 +170,7 @@ class AsyncLink:
             self._queue_deleted()
         return await self._session.consumers(self._names.requests) > 0
 
-    def _deliver(self, message: DeliveredMessage) -> None:
+    def _deliver(self, message: Delivery) -> None:
         self._owner.received(message.body)
 
     def _queue_deleted(self) -> None:

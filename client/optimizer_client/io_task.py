@@ -19,6 +19,7 @@ from optimizer_client.traced import traced
 from optimizer_wire import messages
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.broker_errors import BrokerUnavailable, TopologyDiffers
+from optimizer_wire.cancellation import end
 from optimizer_wire.codec import decode
 from optimizer_wire.errors import InvalidRequest, OptimizerError
 from optimizer_wire.ids import new_id
@@ -47,7 +48,8 @@ class IoTask:
         self.instance = new_id()
         self._pending: Pending[ReplyFuture] = Pending()
         self._keeper: asyncio.Task[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        # When it rings, and its handle: uvloop's knows no `when` if that is now.
+        self._alarm: tuple[float, asyncio.Handle] | None = None
         self._link: AsyncLink | None = None
         self._links = 0
         self._why = "the connection to RabbitMQ has not been made yet."
@@ -67,7 +69,7 @@ class IoTask:
         """End the connection; what is unanswered gets `Cancelled`, and the optimizer is told so."""
         self._closed = True
         if self._alarm is not None:
-            self._alarm.cancel()
+            self._alarm[1].cancel()
             self._alarm = None
         unanswered = self._pending.clear()
         for entry in unanswered:
@@ -164,11 +166,11 @@ class IoTask:
     def _arm(self) -> None:
         moments = (self._pending.next_alarm(), self._link.stalls_at() if self._link is not None else None)
         when = min((moment for moment in moments if moment is not None), default=None)
-        if when is None or (self._alarm is not None and self._alarm.when() <= when):
+        if when is None or (self._alarm is not None and self._alarm[0] <= when):
             return
         if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = asyncio.get_running_loop().call_at(when, self._ring)
+            self._alarm[1].cancel()
+        self._alarm = when, asyncio.get_running_loop().call_at(when, self._ring)
 
     def _ring(self) -> None:
         self._alarm = None
@@ -270,9 +272,7 @@ async def _ended(tasks: Collection[asyncio.Task[None]], within_s: float) -> None
     """Give tasks some time to end, and end them."""
     if tasks and within_s:
         await asyncio.wait(tasks, timeout=within_s)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await end(tasks)
 
 
 def fail(entry: _Entry, error: OptimizerError) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from optimizer_wire.cancellation import end
+
 T = TypeVar("T")
 
 
@@ -48,8 +50,5 @@ class LoopThread:
 
 
 async def _cancel_others() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    await end(task for task in asyncio.all_tasks() if task is not asyncio.current_task())
     await asyncio.get_running_loop().shutdown_default_executor()

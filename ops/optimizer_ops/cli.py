@@ -4,27 +4,26 @@ Heavy imports happen inside the commands, so that `--help` and the light command
 """
 
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
-from optimizer_config.errors import ConfigError
+from optimizer_ops import serving
 from optimizer_ops.alerts.command import app as alerts
 from optimizer_ops.budgets.command import app as budgets
 from optimizer_ops.cache.command import app as cache
 from optimizer_ops.completion import backend_names
 from optimizer_ops.config.command import app as config_commands
-from optimizer_ops.configuration import ConfigOption, configuration, refuse, token
-from optimizer_ops.dashboard.command import app as dashboard
+from optimizer_ops.config_option import ConfigOption
+from optimizer_ops.configuration import configuration
 from optimizer_ops.dead.command import app as dead
 from optimizer_ops.doctor.command import app as doctor
 from optimizer_ops.forget.command import app as forget
 from optimizer_ops.permissions.command import app as permissions
-from optimizer_ops.recorder.command import app as recorder
 from optimizer_ops.recorder.history_command import app as history
 from optimizer_ops.reports.command import app as reports
+from optimizer_ops.serving import DASHBOARD_PORT, HOST
 from optimizer_ops.status.command import app as status
 from optimizer_ops.systemd.command import app as install
 from optimizer_ops.top.command import app as top
@@ -64,6 +63,8 @@ AdminPort = Annotated[int, typer.Option(help="Their port; 0 takes any free one a
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"optimizer {version('fleet-optimizer')}")
         raise typer.Exit
 
@@ -76,15 +77,9 @@ def root(
 
 
 @app.command(rich_help_panel="Processes")
-def coordinator(config: ConfigOption = None, admin_host: AdminHost = "127.0.0.1", admin_port: AdminPort = 0) -> None:
+def coordinator(config: ConfigOption = None, admin_host: AdminHost = HOST, admin_port: AdminPort = 0) -> None:
     """Run a coordinator: cache, collapsing, routing. Start as many as you like."""
-    from optimizer_coordinator.process import serve
-    from optimizer_service.lifetime import run
-    from optimizer_service.logs import configure_logs
-
-    settings = configuration(config)
-    configure_logs(settings.log_level)
-    raise typer.Exit(run(serve(settings, admin_host=admin_host, admin_port=admin_port, admin_token=token())))
+    raise typer.Exit(serving.coordinator(config, admin_host, admin_port))
 
 
 @app.command(rich_help_panel="Processes")
@@ -98,22 +93,29 @@ def worker(
         ),
     ],
     config: ConfigOption = None,
-    admin_host: AdminHost = "127.0.0.1",
+    admin_host: AdminHost = HOST,
     admin_port: AdminPort = 0,
 ) -> None:
     """Run a worker of one backend. All workers of a backend share its budget."""
-    from optimizer_service.lifetime import run
-    from optimizer_service.logs import configure_logs
-    from optimizer_workers.process import serve
+    raise typer.Exit(serving.worker(config, admin_host, admin_port, backend))
 
-    settings = configuration(config)
-    try:
-        # The instances of a unit of systemd have different names: optimizer-worker@groq:2.
-        chosen = settings.backend(backend.partition(":")[0])
-    except ConfigError as error:
-        refuse(error)
-    configure_logs(settings.log_level)
-    raise typer.Exit(run(serve(settings, chosen, admin_host=admin_host, admin_port=admin_port, admin_token=token())))
+
+@app.command(rich_help_panel="Processes")
+def recorder(config: ConfigOption = None, admin_host: AdminHost = HOST, admin_port: AdminPort = 0) -> None:
+    """Run the recorder: keeps every request, call and event in the history. A second one stands by."""
+    raise typer.Exit(serving.recorder(config, admin_host, admin_port))
+
+
+@app.command(rich_help_panel="Processes")
+def dashboard(
+    config: ConfigOption = None,
+    host: Annotated[
+        str, typer.Option(help="Where it listens; others than loopback need OPTIMIZER_ADMIN_TOKEN.")
+    ] = HOST,
+    port: Annotated[int, typer.Option(help="Its port; 0 takes any free one.", min=0, max=65535)] = DASHBOARD_PORT,
+) -> None:
+    """Run the dashboard and the HTTP API: what happens, what it costs, what is wrong."""
+    raise typer.Exit(serving.dashboard(config, host, port))
 
 
 @app.command(rich_help_panel="Processes")
@@ -124,7 +126,9 @@ def up(
     bare: Annotated[
         bool, typer.Option("--bare", help="Without the recorder of the history and the dashboard.")
     ] = False,
-    dashboard_port: Annotated[int, typer.Option(help="Of the dashboard; 0 for any free.", min=0, max=65535)] = 8502,
+    dashboard_port: Annotated[
+        int, typer.Option(help="Of the dashboard; 0 for any free.", min=0, max=65535)
+    ] = DASHBOARD_PORT,
 ) -> None:
     """Run coordinators, the workers of every configured backend, recorder and dashboard here, until Ctrl-C."""
     from optimizer_ops.up import up as run_up
@@ -237,14 +241,12 @@ def topology(
     raise typer.Exit(run(check(settings.amqp_url, settings.prefix, names, as_json=as_json)))
 
 
-app.add_typer(recorder)
 app.add_typer(history, name="history", rich_help_panel="Watching it")
 app.add_typer(status)
 app.add_typer(top)
 app.add_typer(reports)
 app.add_typer(alerts, name="alerts", rich_help_panel="Watching it")
 app.add_typer(budgets)
-app.add_typer(dashboard)
 app.add_typer(cache, name="cache", rich_help_panel="Steering it")
 app.add_typer(dead, name="dead", rich_help_panel="Steering it")
 app.add_typer(doctor)

@@ -1,18 +1,13 @@
-"""The configuration as commands take it: one option, and one sentence if it cannot be used."""
+"""The configuration as commands and processes take it: one sentence if it cannot be used."""
 
-from typing import Annotated, NoReturn
-
-import typer
+import sys
+from typing import NoReturn
 
 from optimizer_config.credentials import Secret, admin_token
 from optimizer_config.errors import ConfigError
 from optimizer_config.load import load
 from optimizer_config.model import Config
 from optimizer_service.exit_codes import EXIT_CONFIG
-
-ConfigOption = Annotated[
-    str | None, typer.Option("--config", "-c", help="optimizer.toml (default: see docs/operations.md)", metavar="FILE")
-]
 
 
 def configuration(path: str | None) -> Config:
@@ -22,7 +17,7 @@ def configuration(path: str | None) -> Config:
     except ConfigError as error:
         refuse(error)
     for warning in config.warnings:
-        typer.echo(f"optimizer: warning: {warning}", err=True)
+        print(f"optimizer: warning: {warning}", file=sys.stderr)
     return config
 
 
@@ -36,5 +31,5 @@ def token() -> Secret | None:
 
 def refuse(error: ConfigError) -> NoReturn:
     """End the process with the sentence and exit code 78."""
-    typer.echo(f"optimizer: {error}", err=True)
-    raise typer.Exit(EXIT_CONFIG) from None
+    print(f"optimizer: {error}", file=sys.stderr)
+    raise SystemExit(EXIT_CONFIG) from None

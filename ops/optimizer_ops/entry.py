@@ -10,7 +10,7 @@ _OURS = "optimizer_"
 def main() -> None:
     """Run the command line."""
     try:
-        from optimizer_ops.cli import main as run
+        sys.exit(_run())
     except ModuleNotFoundError as error:
         if (error.name or "").startswith(_OURS):
             raise
@@ -20,4 +20,15 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(EXIT_CONFIG)
-    run()
+
+
+def _run() -> int:
+    from optimizer_ops.serving import plain
+
+    process = plain(sys.argv[1:])
+    if process is not None:
+        return process()
+    from optimizer_ops.cli import main as command_line
+
+    command_line()
+    return 0

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from aiormq.abc import DeliveredMessage
 from rich.console import Console
 from rich.text import Text
 
@@ -23,7 +22,9 @@ from optimizer_service.exit_codes import EXIT_INTERNAL, EXIT_NOT_PERMITTED, EXIT
 from optimizer_service.lifetime import LONGEST_PAUSE_S, first_of, run, stop_on_signals
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted, TopologyDiffers
+from optimizer_wire.cancellation import set_within
 from optimizer_wire.codec import decode
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.errors import InvalidRequest
 from optimizer_wire.events import KINDS, Event
 from optimizer_wire.ids import new_id
@@ -67,8 +68,7 @@ async def monitor(url: str, prefix: str, patterns: Sequence[str], as_json: bool,
             # At the start it is as likely a wrong address as a broker that restarts.
             if not printer.listened:
                 return EXIT_UNAVAILABLE
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), backoff_s(attempt, cap_s=LONGEST_PAUSE_S))
+        await set_within(stop, backoff_s(attempt, cap_s=LONGEST_PAUSE_S))
         attempt += 1
     if printer.unread is not None:
         # What is still to be flushed when the process ends would be one more error.
@@ -110,7 +110,7 @@ class _Printer:
         # Why nobody reads any more.
         self.unread: OSError | UnicodeError | None = None
 
-    def deliver(self, message: DeliveredMessage) -> None:
+    def deliver(self, message: Delivery) -> None:
         """Show one event."""
         if self.stop.is_set():
             return  # what had already arrived when the last one was shown

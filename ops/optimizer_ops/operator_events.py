@@ -23,7 +23,7 @@ async def tell(config: Config, store: Store, happened: Event) -> str | None:
     try:
         async with await Session.open(config.amqp_url, "optimizer operator", timeout_s=_CONNECT_S) as session:
             # Before any process has run there is nobody to tell.
-            if await session.exchange_exists(names.events):
+            if await session.exchange_exists(names.journal):
                 channel = await session.channel()
                 await Outbox(channel, names, store).tell(happened)
                 await channel.flush()

@@ -35,7 +35,6 @@ class EchoClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._channel.queue_delete(self._queue)
         await self._connection.close()
 
     async def ask(self, body: bytes) -> bytes:
@@ -47,7 +46,10 @@ class EchoClient:
         return await future
 
     async def _received(self, message: AbstractIncomingMessage) -> None:
-        self._waiting.pop(message.correlation_id or "").set_result(message.body)
+        future = self._waiting.pop(message.correlation_id or "")
+        # Who asked may have been stopped.
+        if not future.done():
+            future.set_result(message.body)
 
 
 async def serve(url: str, queue: str) -> None:

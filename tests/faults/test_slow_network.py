@@ -10,7 +10,7 @@ from tests.lab.laboratory import Laboratory
 from tests.lab.proxy import TcpProxy
 
 CALL_S = 0.2
-SLOW_BYTES_PER_S = 16 * 1024
+SLOW_BYTES_PER_S = 32 * 1024
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def byte_by_byte(proxy: TcpProxy) -> None:
 
 
 def narrow(proxy: TcpProxy) -> None:
-    """16 KiB a second in each direction of each connection."""
+    """32 KiB a second in each direction of each connection."""
     proxy.throttle(SLOW_BYTES_PER_S)
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from tests.lab.laboratory import Laboratory
 
-STEPS = ("receive", "reserve", "begin", "call", "settle", "store", "reply", "event", "ack")
+STEPS = ("receive", "reserve", "begin", "tell", "call", "store", "reply", "event", "ack")
 
 
 async def killed_at(lab: Laboratory, point: str, at_once: int = 4) -> None:
@@ -32,6 +32,29 @@ async def test_killed_after_the_answer_was_stored(lab: Laboratory):
     await killed_at(lab, "worker.after_store", at_once=1)
 
     assert len(lab.calls()) == 10
+
+
+@pytest.mark.fault(1)
+async def test_a_call_is_known_of_before_it_is_made(lab: Laboratory):
+    """A worker that dies as it is about to call has told of the call: none can be made that the history misses."""
+    lab.simulate("alpha")
+    await lab.start(workers=1)
+    since = time.monotonic()
+    victim = lab.stack.worker("alpha", OPTIMIZER_CRASH_AT="worker.after_tell")
+    await lab.ready(victim)
+    await asyncio.to_thread(lab.of("worker")[0].stop)
+    (client,) = await lab.clients(1)
+    lab.ask(client, "a question", 60)
+    await lab.kills.own_death(victim, since)
+    assert lab.calls() == []
+
+    await lab.ready(lab.stack.worker("alpha"))
+    await lab.all(75)
+
+    started = [event for event in await asyncio.to_thread(lab.events) if event["type"] == "optimizer.call.started"]
+    assert (len(started), len({event["call_id"] for event in started})) == (2, 2)
+    assert len(lab.calls()) == 1
+    await lab.verify()
 
 
 @pytest.mark.slow

@@ -58,14 +58,14 @@ async def test_queues_that_are_missing_or_differ(config, amqp_cleanup):
     names = Names(config.prefix)
     amqp_cleanup.backends("mine")
     ((what, do),) = failed(await broker_check.examine(config))
-    assert what.startswith("10 missing: the exchange ")
+    assert what.startswith("11 missing: the exchange ")
     assert "coordinator" in do
 
     async with await Session.open(config.amqp_url, "test") as session:
         other = Topology((), (Queue(names.requests, {"x-queue-type": "classic"}),), ())
         await session.declare(other)
         (missing, differing) = sorted(failed(await broker_check.examine(config)))
-        assert missing[0].startswith("9 missing: ")
+        assert missing[0].startswith("10 missing: ")
         assert f"The queue {names.requests} has x-" in differing[0]
         assert await session.depths([names.dead]) == {names.dead: None}
         channel = await session.channel()
@@ -74,7 +74,7 @@ async def test_queues_that_are_missing_or_differ(config, amqp_cleanup):
         await session.declare(backend_topology(names, ["mine"]))
         found = await broker_check.examine(config)
     assert failed(found) == []
-    assert "6 queues and 4 exchanges are as they must be." in [finding.what for finding in found]
+    assert "6 queues and 5 exchanges are as they must be." in [finding.what for finding in found]
 
 
 async def test_a_redis_that_drops_anything(config, private_redis):

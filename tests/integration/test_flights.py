@@ -1,7 +1,5 @@
 """The flight scripts on a real Redis: the twelve rules of flights under crashes, one interleaving each."""
 
-from dataclasses import replace
-
 import msgspec
 from tests.support.leftovers import delete_keys
 
@@ -386,7 +384,7 @@ async def test_same_id_from_two_agents(flights, store):
 
 
 async def gated(flights, store, name, **more):
-    (admitted,) = await flights.admit([replace(admission(store, name, **more), gated=True)])
+    (admitted,) = await flights.admit([msgspec.structs.replace(admission(store, name, **more), gated=True)])
     return admitted
 
 

@@ -85,6 +85,21 @@ async def test_only_count(store, redis_url, prefix):
     assert content(redis_url, prefix) == before
 
 
+async def test_each_question_counts_once(store, redis_url, prefix):
+    """A question counts once, counted or removed, although Redis lists its keys far apart among many others."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.mset({f"{prefix}:other:{number}": "" for number in range(5_000)})
+    for number in range(20):
+        await fly(store, f"{number:032}", str(number), "acme")
+        await fly(store, f"{number:031}x", f"open {number}", "acme", ends=False)
+
+    counted = await Erasure(store, "acme").flights(store.clock.now_ms() + MARGIN_MS, only_count=True)
+    removed = await Erasure(store, "acme").flights(await until(store))
+
+    assert (counted.answers, counted.outcomes, counted.requests) == (20, 20, 20)
+    assert (removed.answers, removed.outcomes, removed.requests, removed.open_flights) == (20, 20, 20, 20)
+
+
 async def test_what_runs_is_not_stored(store, flights, redis_url, prefix):
     """A call that ran when its tenant was forgotten ends without a trace, also if its worker completes it twice."""
     call = await fly(store, OURS, "mine", "acme", ends=False)

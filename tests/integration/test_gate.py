@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from optimizer_config.model import Limit
@@ -21,8 +21,7 @@ from optimizer_wire.errors import Cancelled, DeadlineExceeded, Overloaded, Quota
 from optimizer_wire.messages import Waiter
 
 
-@dataclass(frozen=True)
-class SimpleIntake:
+class SimpleIntake(msgspec.Struct, frozen=True):
     """As much of an intake as the gate looks at."""
 
     admission: Admission

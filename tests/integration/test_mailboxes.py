@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
-from pamqp.commands import Basic
 
 from optimizer_coordinator import custody
 from optimizer_coordinator.custody import Custody
@@ -18,6 +17,7 @@ from optimizer_state.mailboxes import Mailboxes, Seen, Submission, address_of, i
 from optimizer_state.places import ASKED_MS, TOLD_MS, Place, Places
 from optimizer_state.presence import Presence
 from optimizer_state.store import RedisAway, Store
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.errors import DeadlineExceeded
 from optimizer_wire.messages import Call, Hop, Reply, Waiter
 from optimizer_wire.topology import Names
@@ -170,21 +170,21 @@ class Line:
         self.acked.append(tag)
 
     async def send_back(self, message, _waiter):
-        self.sent_back.append(message.delivery.delivery_tag)
+        self.sent_back.append(message.tag)
 
 
 class Late:
     """A speaker that only tells who is late."""
 
     def __init__(self, store):
-        self.outbox = Outbox(None, None, store)
+        self.outbox = Outbox(SimpleNamespace(before_writing=lambda _: None), Names(), store)
 
     async def late(self, waiter, error):
         await self.outbox.reply(waiter.reply_to, Reply(1, waiter.id, ok=False, error=error.info))
 
 
 def message(tag):
-    return SimpleNamespace(delivery=Basic.Deliver(consumer_tag="", delivery_tag=tag, redelivered=False))
+    return Delivery(tag, False, b"", b"")
 
 
 @pytest.fixture
@@ -194,9 +194,7 @@ def line():
 
 @pytest.fixture
 def kept(store, line):
-    return Custody(
-        store, line, Late(store), 900.0, lambda each: line.again.append(each.delivery.delivery_tag), line.send_back
-    )
+    return Custody(store, line, Late(store), 900.0, lambda each: line.again.append(each.tag), line.send_back)
 
 
 async def test_a_joined_request_is_kept_until_it_has_ended(kept, line, mailboxes, store):
@@ -269,9 +267,7 @@ async def test_a_message_that_was_kept_for_long_goes_back(line, mailboxes, store
 async def test_without_redis_everything_is_kept(kept, line, private_redis, prefix):
     """While Redis is away nothing is decided; what could not be told is admitted again as soon as it is back."""
     own = Store(private_redis.url, prefix)
-    kept = Custody(
-        own, line, Late(own), 900.0, lambda each: line.again.append(each.delivery.delivery_tag), line.send_back
-    )
+    kept = Custody(own, line, Late(own), 900.0, lambda each: line.again.append(each.tag), line.send_back)
     await own.synchronise_clock()
     private_redis.kill()
     with pytest.raises(RedisAway):

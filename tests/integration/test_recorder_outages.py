@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from dataclasses import replace
 
 import pytest
 from tests.support.postgres import PrivatePostgres
@@ -15,20 +16,21 @@ from optimizer_ops.history.reader import History
 from optimizer_ops.recorder.store import HistoryStore
 from optimizer_ops.recorder.writer import Writer
 from optimizer_service.logs import logger
+from optimizer_wire.broker_errors import Unroutable
 from optimizer_wire.codec import encode
 from optimizer_wire.frames import Properties
-from optimizer_wire.messages import CONTENT_TYPE, EVENT_TYPE
+from optimizer_wire.journal import Journal
 from optimizer_wire.session import Session
-from optimizer_wire.topology import Names
+from optimizer_wire.topology import Names, former_recorder_binding, recorder_topology
 
 
 async def publish(url, prefix, batch):
     """Publish events as processes do: not persistent, not confirmed."""
     async with await Session.open(url, "test") as session:
         channel = await session.channel()
+        journal = Journal(channel, Names(prefix))
         for event in batch:
-            said = Properties(EVENT_TYPE, event.id, content_type=CONTENT_TYPE)
-            await channel.publish(Names(prefix).events, event.type, encode(event), said)
+            journal.add(event.id, encode(event))
         await channel.flush()
 
 
@@ -36,6 +38,27 @@ def recorded(stack):
     """How many events the history says it has, and how many are lost."""
     with sqlite3.connect(f"file:{stack.folder / 'history.db'}?mode=ro", uri=True) as history:
         return history.execute("SELECT recorded, lost FROM recorder").fetchone()
+
+
+async def test_a_recorder_takes_over_from_an_earlier_version(amqp_url, redis_url, prefix, tmp_path):
+    """A recorder records the single events that an earlier version left in its queue, and hears the journal alone."""
+    stack, names, fleet = Stack(tmp_path, amqp_url, redis_url, prefix), Names(prefix), Fleet()
+    stack.configure()
+    try:
+        async with await Session.open(amqp_url, "test") as session:
+            channel = await session.channel(confirms=True)
+            await channel.declare(replace(recorder_topology(names), bindings=(former_recorder_binding(names),)))
+            for number in range(3):
+                left = fleet.hit(f"a{number}")
+                await channel.publish_confirmed(names.events, left.type, encode(left), Properties("", left.id, ""))
+            recorder = stack.launch("recorder", "optimizer_ops", "recorder")
+            await asyncio.to_thread(stack.ready, recorder)
+            with pytest.raises(Unroutable):
+                await channel.publish_confirmed(names.events, left.type, encode(left), Properties("", left.id, ""))
+            await publish(amqp_url, prefix, [left, fleet.hit("b")])
+        await asyncio.to_thread(wait_until, lambda: recorded(stack) == (4, 0), "all of them, each once")
+    finally:
+        stack.close()
 
 
 @pytest.mark.slow

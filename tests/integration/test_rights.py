@@ -156,7 +156,7 @@ def test_an_agent_cannot_reach_what_is_not_its_own(line, intruder, user):
             assert bert.try_to("queue_delete", name) == REFUSED
             assert bert.try_to("queue_declare", name, durable=True, arguments=queue.arguments) == REFUSED
         assert owner.try_to("queue_delete", theirs) == "done"
-    for exchange in (names.requests, names.calls, names.events, names.dead):
+    for exchange in (names.requests, names.calls, names.events, names.journal, names.dead):
         assert bert.try_to("exchange_delete", exchange) == REFUSED
 
 
@@ -166,10 +166,10 @@ def test_an_agent_cannot_bind(line, intruder):
     own = names.reply_queue("bert", "trap")
     assert bert.try_to("queue_declare", own, durable=True) == "done"
 
-    for exchange in (names.requests, names.calls, names.events, names.dead, "amq.topic", "amq.direct"):
+    for exchange in (names.requests, names.calls, names.events, names.journal, names.dead, "amq.topic", "amq.direct"):
         assert bert.try_to("queue_bind", own, exchange, "#") == REFUSED
     assert bert.try_to("queue_delete", own) == "done"
-    for dead_letters in ("", names.calls, names.events, names.dead):
+    for dead_letters in ("", names.calls, names.events, names.journal, names.dead):
         more = {"x-dead-letter-exchange": dead_letters}
         assert bert.try_to("queue_declare", own, durable=True, arguments=more) == REFUSED
 
@@ -185,6 +185,7 @@ def test_an_agent_cannot_publish_anything_but_requests(line, intruder):
         ("", f"{names.calls}.alpha.batch"),
         (names.calls, "alpha.batch"),
         (names.events, "optimizer.cache.hit"),
+        (names.journal, ""),
         (names.dead, ""),
         ("amq.topic", "x"),
     ):
@@ -210,7 +211,7 @@ def test_a_worker_reads_the_calls_of_its_backend_only(line, intruder):
         assert worker.try_to("queue_delete", name) == REFUSED
     own = f"{names.self_checks}x"
     assert worker.try_to("queue_declare", own, exclusive=True) == "done"
-    for exchange in (names.calls, names.requests, names.events):
+    for exchange in (names.calls, names.requests, names.events, names.journal):
         assert worker.try_to("queue_bind", own, exchange, "#") == REFUSED
     assert worker.try_to("queue_bind", f"{names.calls}.beta.batch", names.calls, "alpha.batch") == REFUSED
 
@@ -224,9 +225,15 @@ def test_an_observer_hears_what_it_was_given_and_says_nothing(line, intruder):
     assert board.try_to("queue_bind", own, names.events, "optimizer.cache.#") == "done"
     for key in ("#", "optimizer.#", "*.cache.#", "optimizer.*.hit", "optimizer.call.started", ""):
         assert board.try_to("queue_bind", own, names.events, key) == REFUSED
-    for exchange, key in ((names.events, "optimizer.x"), (names.requests, names.requests), ("", names.requests)):
+    for exchange, key in (
+        (names.events, "optimizer.x"),
+        (names.journal, ""),
+        (names.requests, names.requests),
+        ("", names.requests),
+    ):
         assert board.try_to("basic_publish", exchange, key, b"x", mandatory=True) == REFUSED
     assert board.try_to("queue_declare", names.event_queue("board", "1"), exclusive=True) == REFUSED
+    assert board.try_to("queue_bind", own, names.journal, "optimizer.cache.hit") == REFUSED
     assert board.try_to("basic_get", names.requests) == REFUSED
 
 

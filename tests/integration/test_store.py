@@ -5,12 +5,17 @@ import time
 
 import pytest
 import redis.asyncio as redis
+from hiredis import pack_command
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from optimizer_state import pipe as pipe_module
 from optimizer_state.admission import Admission, Join, Lead
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Flights
+from optimizer_state.pipe import Pipe
 from optimizer_state.scripts import Step
-from optimizer_state.store import RedisAway, Store
+from optimizer_state.store import TIMEOUT_S, RedisAway, Store
 from optimizer_wire.messages import Waiter
 
 
@@ -65,6 +70,52 @@ async def test_scripts_come_back(store, changes):
         admitted = [pair[0] for pair in await asyncio.gather(*batches)]
         assert sorted(type(found).__name__ for found in admitted) == ["Join"] * 4 + ["Lead"]
     assert changes == []
+
+
+@pytest.mark.parametrize("packer", [pack_command, None])
+async def test_packed(private_redis, monkeypatch, packer):
+    """Commands go to Redis as they are, many at once, with hiredis and without; a refused one is an answer."""
+    monkeypatch.setattr(pipe_module, "_pack_command", packer)
+    pipe = Pipe(redis.ConnectionPool.from_url(private_redis.url), TIMEOUT_S)
+    answers = await pipe.run(
+        [("ECHO", "é"), ("NOSUCHCOMMAND",), ("ECHO", 7), ("ECHO", b"\x00 \r\n" * 9_999), ("ECHO", "")]
+    )
+    await pipe.close()
+
+    assert isinstance(answers.pop(1), ResponseError)
+    assert answers == ["é".encode(), b"7", b"\x00 \r\n" * 9_999, b""]
+
+
+async def test_late_answer(private_redis):
+    """A pipe that waited in vain begins anew: an answer that comes late is nobody else's."""
+    pipe = Pipe(redis.ConnectionPool.from_url(private_redis.url), TIMEOUT_S)
+    await pipe.run([("ECHO", "first")])
+    private_redis.pause()
+    try:
+        with pytest.raises(RedisTimeoutError):
+            await pipe.run([("ECHO", "late")])
+    finally:
+        private_redis.resume()
+
+    assert await pipe.run([("ECHO", "next")]) == [b"next"]
+    await pipe.close()
+
+
+async def test_slow_to_close(private_redis):
+    """A connection that takes long to close is not in the way of the next one."""
+    pipe = Pipe(redis.ConnectionPool.from_url(private_redis.url), TIMEOUT_S)
+    await pipe.run([("ECHO", "first")])
+    closed = asyncio.Event()
+    pipe._connection._writer.wait_closed = closed.wait
+
+    closing = asyncio.create_task(pipe.close())
+    await asyncio.sleep(0)
+    assert await pipe.run([("ECHO", "next")]) == [b"next"]
+    closed.set()
+    await closing
+
+    assert await pipe.run([("ECHO", "last")]) == [b"last"]
+    await pipe.close()
 
 
 async def test_one_bad_script_call(store, changes):

@@ -46,7 +46,7 @@ async def test_all_as_it_must_be(amqp_url, names, broker, capsys):
     """`optimizer topology` declares what is missing, binds it, and says so; again it finds all as it must be."""
     for _ in range(2):
         assert await check(amqp_url, names.prefix, ["groq"]) == 0
-        assert capsys.readouterr().out == "10 exchanges and queues are as they must be.\n"
+        assert capsys.readouterr().out == "11 exchanges and queues are as they must be.\n"
 
     broker.confirm_delivery()
     for exchange, key in ((names.requests, names.requests), (names.calls, "groq.batch"), (names.dead, "")):

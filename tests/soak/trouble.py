@@ -11,6 +11,8 @@ import redis
 from tests.soak.deployment import Deployment
 from tests.support.stack import wait_until
 
+from optimizer_wire.cancellation import set_within
+
 # After a fault the next one waits at least so long: the soak is to meet every fault in a system that works.
 REST_S = 2.0
 REDIS_KEEPS_AWAY_S = 10.0
@@ -51,7 +53,7 @@ class Trouble:
         """One random fault after another: none is injected before the last one has healed."""
         names = list(self._faults)
         weights = [self._faults[name][1] for name in names]
-        while not await self._ends_within(REST_S + self._dice.expovariate(1 / max(0.1, self._every_s - REST_S))):
+        while not await set_within(self._ending, REST_S + self._dice.expovariate(1 / max(0.1, self._every_s - REST_S))):
             (name,) = self._dice.choices(names, weights)
             self.counted[name] += 1
             self._say(name)
@@ -60,13 +62,6 @@ class Trouble:
     def end(self) -> None:
         """Begin no other fault."""
         self._ending.set()
-
-    async def _ends_within(self, pause_s: float) -> bool:
-        try:
-            await asyncio.wait_for(self._ending.wait(), pause_s)
-        except TimeoutError:
-            return False
-        return True
 
     # ── processes ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -175,12 +175,21 @@ class Stack:
         started += [self.coordinator() for _ in range(coordinators)]
         self.ready(*started)
         for coordinator in started[-coordinators:]:
-            wait_until(lambda c=coordinator: set(self.backends) <= _seen_by(c), f"the workers, at {coordinator.name}")
+            wait_until(
+                lambda c=coordinator: set(self.backends) <= self.backends_seen(c), f"the workers, at {coordinator.name}"
+            )
         return self
 
     def ready(self, *processes: Running) -> None:
         for process in processes:
             wait_until(lambda p=process: _is_ready(p), f"readiness of {process.name}", START_S)
+
+    def backends_seen(self, coordinator: Running) -> set[str]:
+        """The backends with a live worker, as a coordinator sees them: its view may be a second old."""
+        admin = next(json.loads(line) for line in coordinator.text().splitlines() if '"event": "admin"' in line)
+        with urllib.request.urlopen(f"{admin['url']}/metrics", timeout=5) as response:
+            text = response.read().decode()
+        return set(re.findall(r'^optimizer_coordinator_backend_alive\{backend="([^"]+)"\} 1\.0$', text, re.MULTILINE))
 
     def ask(self, prompt: str) -> dict[str, Any]:
         """The answer of `optimizer ask`."""
@@ -211,14 +220,6 @@ def _is_ready(running: Running) -> bool:
     if running.process.poll() is not None:
         raise AssertionError(f"{running.name} left with code {running.process.returncode}:\n{running.text()}")
     return '"event": "ready"' in running.text()
-
-
-def _seen_by(coordinator: Running) -> set[str]:
-    """The backends with a live worker, as a coordinator sees them: its view may be a second old."""
-    admin = next(json.loads(line) for line in coordinator.text().splitlines() if '"event": "admin"' in line)
-    with urllib.request.urlopen(f"{admin['url']}/metrics", timeout=5) as response:
-        text = response.read().decode()
-    return set(re.findall(r'^optimizer_coordinator_backend_alive\{backend="([^"]+)"\} 1\.0$', text, re.MULTILINE))
 
 
 def _url_line(running: Running) -> dict[str, Any] | None:

@@ -65,6 +65,7 @@ class Tap:
         self.reply_to = self.own_queue(self.names.reply_queue(USER, uuid.uuid4().hex))
         self._events = self.own_queue("")
         self._channel.exchange_declare(self.names.events, "topic", durable=True)
+        self._channel.exchange_declare(self.names.journal, "fanout", durable=True)
         self._channel.queue_bind(self._events, self.names.events, "#")
 
     def __enter__(self) -> Self:

@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable
-from io import BytesIO
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 import msgspec
 
+from optimizer_backends.body import Written, noted
 from optimizer_backends.classify import sentence
 from optimizer_backends.families import FAMILIES
 from optimizer_backends.family import HttpRequest, Untranslatable
@@ -22,7 +22,6 @@ from optimizer_config.model import Backend
 from optimizer_wire.messages import Op
 from optimizer_wire.tracing import TRACEPARENT
 
-WRITTEN_AT_ONCE_BYTES = 512 * 1024
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_MODEL_CHARS = 200
 MAX_RAW_USAGE_CHARS = 4_000
@@ -33,37 +32,8 @@ _USER_AGENT = "fleet-optimizer"
 _CALL_ID = "x-client-request-id"
 
 
-class _Written:
-    """When the request was last written to the socket: `time.monotonic()`, or None. `tell` is called each time."""
-
-    __slots__ = ("at", "tell")
-
-    def __init__(self, tell: Callable[[], None] | None) -> None:
-        self.at: float | None = None
-        self.tell = tell
-
-
 class _TooLarge(Exception):
     """The answer exceeds `MAX_ANSWER_BYTES`."""
-
-
-async def _on_write(_session: aiohttp.ClientSession, written: Any, _params: Any) -> None:
-    written.at = time.monotonic()
-    if written.tell is not None:
-        written.tell()
-
-
-def _as_it_is(trace_request_ctx: Any = None) -> Any:
-    return trace_request_ctx
-
-
-def _tracing() -> aiohttp.TraceConfig:
-    # The context of a request is its `_Written` itself rather than a namespace around it.
-    config = aiohttp.TraceConfig(trace_config_ctx_factory=_as_it_is)  # type: ignore[arg-type]
-    # The body follows the headers, and a request counts when it has arrived as a whole: the last write is the one.
-    config.on_request_headers_sent.append(_on_write)
-    config.on_request_chunk_sent.append(_on_write)
-    return config
 
 
 class BackendClient:
@@ -82,7 +52,6 @@ class BackendClient:
             connector=aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=60),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"user-agent": _USER_AGENT},
-            trace_configs=[_tracing()],
             auto_decompress=True,
         )
         return self
@@ -106,12 +75,12 @@ class BackendClient:
         """Make one call, once. Whatever the backend or the network does is an outcome, never an exception.
 
         :param timeout_s: for the whole call, waiting for a connection included.
-        :param on_written: called when the request was written to the socket, again if it went out in pieces.
+        :param on_written: called when the request begins to be written to the socket.
         :param call_id: told to the backend, unless the configured headers tell it something else.
         :param trace: (W3C `traceparent`) told to a backend of our own; a provider has no use for it.
         :raises asyncio.CancelledError: if the caller gives up; the connection is then closed.
         """
-        written = _Written(on_written)
+        written = Written(on_written)
         try:
             secret = self._secret.reveal() if self._secret else None
             request = self._family.request(self.backend, secret, op, model, params)
@@ -128,18 +97,17 @@ class BackendClient:
         result.ended_at = time.monotonic()
         return result
 
-    async def _post(self, request: HttpRequest, timeout_s: float, written: _Written) -> CallResult:
+    async def _post(self, request: HttpRequest, timeout_s: float, written: Written) -> CallResult:
         if self._session is None:
             raise RuntimeError("The client is used outside of its `async with`.")
         timeout = aiohttp.ClientTimeout(total=max(timeout_s, 0.001), sock_connect=CONNECT_S)
         try:
             async with self._session.post(
                 request.url,
-                data=_streamed(request.body),
+                data=noted(request.body, written),
                 headers=request.headers,
                 timeout=timeout,
                 allow_redirects=False,
-                trace_request_ctx=written,
             ) as response:
                 body = await _read(response)
                 result = self._family.response(response.status, _headers(response), body)
@@ -191,11 +159,6 @@ def _can_travel(value: Any) -> bool:
     except (OverflowError, RecursionError, ValueError):
         return False
     return True
-
-
-def _streamed(body: bytes) -> bytes | BytesIO:
-    """A large body goes out in pieces: aiohttp writes bytes at once, which would hold up every other call."""
-    return body if len(body) <= WRITTEN_AT_ONCE_BYTES else BytesIO(body)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -1,5 +1,8 @@
 """What a call must have before it may start: a part of its backend's budget, and room in the fleet's quotas."""
 
+import asyncio
+from collections.abc import Sequence
+
 from optimizer_config.model import Dimension
 from optimizer_state.budget import Ask, BreakerChange, Budget, Grant, Settled, Wait
 from optimizer_state.share import Share
@@ -30,14 +33,40 @@ class Allowance:
             return 1
         return max(1, job.amounts.of(dimension) // 2) if self._estimator.knows(job.hop.model) else 1
 
-    async def reserve(self, job: Job) -> Grant | Wait:
-        """All that the call needs as last estimated, or nothing and how long to wait. Never raises."""
-        if wait_ms := await self._repeats.wait_ms(job):
-            return Wait(wait_ms, "retries")
-        verdict = await self.budget.reserve(Ask(self.budget.new_reservation(), job.hop.model, job.amounts))
-        if self._share is None or isinstance(verdict, Wait):
+    async def reserve(self, jobs: Sequence[Job]) -> list[Grant | Wait]:
+        """For each call all that it needs as last estimated, or nothing and how long to wait. Never raises."""
+        waits = await self._waits_to_repeat(jobs)
+        asked = [job for job, wait_ms in zip(jobs, waits, strict=True) if not wait_ms]
+        verdicts: Sequence[Grant | Wait] = await self.budget.reserve_all(
+            [Ask(self.budget.new_reservation(), job.hop.model, job.amounts) for job in asked]
+        )
+        if self._share is not None:
+            verdicts = await self._all_shared(self._share, verdicts)
+        answers = iter(verdicts)
+        return [Wait(wait_ms, "retries") if wait_ms else next(answers) for wait_ms in waits]
+
+    async def _waits_to_repeat(self, jobs: Sequence[Job]) -> Sequence[int]:
+        """In one round trip for all, and none for those that are no repetitions."""
+        if not any(job.retries for job in jobs):
+            return [0] * len(jobs)
+        return await asyncio.gather(*(self._repeats.wait_ms(job) for job in jobs))
+
+    async def _all_shared(self, share: Share, verdicts: Sequence[Grant | Wait]) -> Sequence[Grant | Wait]:
+        sharing = asyncio.gather(*(self._shared(share, verdict) for verdict in verdicts))
+        try:
+            return await asyncio.shield(sharing)
+        except asyncio.CancelledError:
+            # Whoever asked is gone with the connection; this worker stays, and would hold them for ever.
+            for verdict in await sharing:
+                if isinstance(verdict, Grant):
+                    await self.give_back(verdict)
+            raise
+
+    async def _shared(self, share: Share, verdict: Grant | Wait) -> Grant | Wait:
+        """A call that was granted, if the backend's share of the fleet's calls has a place for it."""
+        if isinstance(verdict, Wait):
             return verdict
-        wait_ms = await self._share.take(verdict.reservation)
+        wait_ms = await share.take(verdict.reservation)
         if not wait_ms:
             return verdict
         await self.budget.settle(verdict, _UNSENT)

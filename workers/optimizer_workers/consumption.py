@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_state.owners import owned_by
 from optimizer_wire.calls import understood
 from optimizer_wire.channel import Channel
-from optimizer_wire.deliveries import deliveries_of, delivery_of
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.errors import OptimizerError
 from optimizer_workers.job import Job
 
@@ -62,14 +60,14 @@ class Consumption:
         while self._tags:
             await self._channel.stop_consuming(self._tags.pop())
 
-    def _receive(self, message: DeliveredMessage) -> None:
-        tag, redelivered = delivery_of(message)
+    def _receive(self, message: Delivery) -> None:
+        tag, redelivered = message.tag, message.redelivered
         try:
-            call = understood(message.header.properties.message_type, message.body)
+            call = understood(message.properties.message_type, message.body)
         except OptimizerError as error:
             self._refuse(tag, error)
             return
         deadline_ms, owner = call.waiter.deadline_ms, owned_by(self._worker)
         job = Job(call, tag, redelivered, self._stage, deadline_ms, look_first=redelivered, owner=owner)
-        job.deliveries = deliveries_of(message)
+        job.deliveries = message.deliveries
         self._take(job)

@@ -2,7 +2,7 @@
 
 ::
 
-    grant ─► begin ─┬─ run ─────────► call ─► settle ─┬─ answered ─► complete ─► reply to every waiter ─► event ─► ack
+    grant ─► begin ─┬─ run ─────────► call ─► settle ─┬─ answered ─► (with it) complete ─► reply to all ─► event ─► ack
                     ├─ answered, hit ► reply, ack     ├─ failed ───► release ─► publish to another backend ─► ack
                     ├─ busy ────────► hold it         ├─ refused for its rate ─► release ─► wait for budget again
                     ├─ nobody, moved ► ack            ├─ failed ───► pause, reserve again, call again
@@ -18,7 +18,7 @@ from contextlib import suppress
 import msgspec
 
 from optimizer_service.crash_points import crash_point
-from optimizer_state.budget import Grant
+from optimizer_state.budget import BreakerChange, Grant
 from optimizer_state.clock import FleetClock
 from optimizer_state.flights import Flights
 from optimizer_state.store import RedisAway
@@ -188,6 +188,7 @@ class Execution:
             await self._reporter.started(self._desk.outbox, job)
             # A call that reaches the backend is to be known of, even if this process is killed while it runs.
             await self._desk.outbox.handed_over()
+            crash_point("worker.after_tell")
         except BrokerUnavailable:
             await self._upstream.refund(grant)
             raise
@@ -209,21 +210,27 @@ class Execution:
                 with suppress(RedisAway):
                     await self._flights.release(job.call, job.owner, keep=True)
             raise
-        await self._tell_consequences(job, finding)
         if finding.abandoned:
             await self._desk.end_turn(job)
             await self._reporter.failed(self._desk.outbox, job, finding, self._clock.now_ms())
             await self._desk.ack(job)
-        elif finding.result.outcome.ok:
-            await self._ending.answered(job, finding, fly=fly)
+            return
+        # A task of its own: together with what ends the flight it is one round trip.
+        settling = asyncio.ensure_future(self._upstream.settle(grant, finding))
+        if finding.result.outcome.ok:
+            try:
+                await self._ending.answered(job, finding, fly=fly)
+            finally:
+                await self._tell_consequences(job, finding, await settling)
         else:
+            await self._tell_consequences(job, finding, await settling)
             await self._failing.failed(job, finding, fly=fly)
 
-    async def _tell_consequences(self, job: Job, finding: Finding) -> None:
+    async def _tell_consequences(self, job: Job, finding: Finding, change: BreakerChange | None) -> None:
         """What the call did to the whole fleet's use of this backend."""
         with suppress(BrokerUnavailable):
-            if finding.breaker is not None:
-                await self._reporter.breaker(self._desk.outbox, finding.breaker, finding.result.signature)
+            if change is not None:
+                await self._reporter.breaker(self._desk.outbox, change, finding.result.signature)
             if finding.blocked_s is not None:
                 await self._reporter.throttled(self._desk.outbox, job, finding, finding.blocked_s)
 

@@ -152,7 +152,7 @@ class FairQueue:
     @property
     def open(self) -> bool:
         """Whether it holds a call that is not blocked."""
-        return any(lane not in self._blocked for lane in self._lanes)
+        return not self._lanes.keys() <= self._blocked.keys()
 
     @property
     def slack(self) -> float:

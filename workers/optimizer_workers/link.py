@@ -25,11 +25,13 @@ class Link:
         self._session: Session | None = None
         self._channel: Channel | None = None
         self._calls: Channel | None = None
+        self._outbox: Outbox | None = None
 
     def connect(self, session: Session, channel: Channel, calls: Channel) -> None:
         """Begin a new stage. `channel` is for deliveries and what belongs to them, `calls` has confirms."""
         self.stage += 1
         self._session, self._channel, self._calls = session, channel, calls
+        self._outbox = Outbox(channel, self.names, self._store)
 
     @property
     def up(self) -> bool:
@@ -62,7 +64,9 @@ class Link:
 
         :raises BrokerUnavailable: if there is no session.
         """
-        return Outbox(self.channel, self.names, self._store)
+        if self._outbox is None or not self.up:
+            raise BrokerUnavailable("There is no connection to RabbitMQ for now.")
+        return self._outbox
 
     @property
     def blocked(self) -> str | None:

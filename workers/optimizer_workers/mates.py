@@ -14,12 +14,11 @@ import asyncio
 from collections.abc import Collection
 from contextlib import suppress
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_service.logs import Logger
 from optimizer_state.store import RedisAway, Store
 from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.channel import Channel
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.frames import Properties
 from optimizer_wire.messages import REDIS_ANSWER_TYPE, REDIS_QUESTION_TYPE
 from optimizer_wire.session import Session
@@ -121,10 +120,10 @@ class Mates:
 
     async def _send(self, mate: str, body: bytes, properties: Properties) -> None:
         if self._channel is not None:
-            await self._channel.publish("", mates_queue(self._names, mate).name, body, properties)
+            self._channel.publish("", mates_queue(self._names, mate).name, body, properties)
 
-    def _received(self, message: DeliveredMessage) -> None:
-        properties = message.header.properties
+    def _received(self, message: Delivery) -> None:
+        properties = message.properties
         mate, number = str(properties.app_id or ""), str(properties.message_id or "")
         if not mate or not number.isdecimal():
             return

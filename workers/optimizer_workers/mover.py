@@ -41,7 +41,7 @@ class Mover:
     def moves(self, job: Job, here_ms: int) -> bool:
         """Move a held call if another backend of its route takes it clearly sooner than here; whether it does."""
         now_ms = self._clock.now_ms()
-        if job.look_first or self._just_moved(job, now_ms):
+        if job.look_first or len(job.call.route) == 1 or self._just_moved(job, now_ms):
             return False
         # The longer the wait the less a small gain is worth a move, since all of this is guessed.
         margin_ms = max(0, round(WORTH_A_MOVE * (here_ms - now_ms)) - CLEARLY_MS)

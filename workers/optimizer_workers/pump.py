@@ -7,6 +7,7 @@ from optimizer_config.model import Backend
 from optimizer_state.budget import Grant, Wait
 from optimizer_state.clock import FleetClock
 from optimizer_wire.broker_errors import BrokerUnavailable
+from optimizer_wire.cancellation import set_within
 from optimizer_workers.allowance import Allowance
 from optimizer_workers.execution import Execution
 from optimizer_workers.job import Job
@@ -67,7 +68,9 @@ class Pump:
         self.begun: set[Job] = set()
 
     def take(self, job: Job) -> None:
-        """Hold a call that was delivered."""
+        """Hold a call that was delivered, unless its session has ended meanwhile: it will be delivered anew."""
+        if not self._link.has(job):
+            return
         if twin := self._scheduler.twin(job):
             # Its client asked again. Two copies in line would take each other's place, and one could end them both.
             twin.deadline_ms = max(twin.deadline_ms, job.deadline_ms)
@@ -160,7 +163,7 @@ class Pump:
         """Reserve for the next calls in one round trip, and begin as many as were granted."""
         now_ms = self._clock.now_ms()
         jobs = [job for _ in range(count) if (job := self._pop(now_ms, suspect=alone)) is not None]
-        verdicts = await asyncio.gather(*(self._allowance.reserve(job) for job in jobs))
+        verdicts = await self._allowance.reserve(jobs)
         refused: list[tuple[Job, Wait]] = []
         for job, verdict in zip(jobs, verdicts, strict=True):
             if isinstance(verdict, Grant):
@@ -193,7 +196,8 @@ class Pump:
             return None
         # More may have been learned since it came: this is reserved, and charged to its agent.
         self._allowance.estimate(job)
-        return self._scheduler.pop(now_ms)
+        self._scheduler.take(job)
+        return job
 
     def _put_back(self, job: Job) -> None:
         """It was taken and not begun: nobody is charged, and it keeps its place."""
@@ -202,7 +206,9 @@ class Pump:
 
     async def _tell_probe(self, grant: Grant) -> None:
         if grant.probe == "breaker":
-            await self._reporter.probing(self._link.outbox)
+            # Without a connection nobody hears of it, and what was granted is to begin.
+            with suppress(BrokerUnavailable):
+                await self._reporter.probing(self._link.outbox)
 
     async def _wait(self, job: Job, wait: Wait) -> None:
         """There is no budget for a call: move on what is served sooner elsewhere, and look again in time."""
@@ -217,8 +223,7 @@ class Pump:
     async def _change(self, in_ms: int | None) -> None:
         """Wait until something changed, or for so long."""
         timeout_s = LONGEST_LOOK_S if in_ms is None else max(0.001, min(in_ms / 1000, LONGEST_LOOK_S))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), timeout_s)
+        await set_within(self._changed, timeout_s)
         self._changed.clear()
 
     async def _tell_waiting(self, wait: Wait) -> None:

@@ -19,6 +19,8 @@ _OPERATIONS = {"chat": "chat", "embed": "embeddings"}
 
 def begin_job(job: Job, now_ms: int) -> Step | None:
     """The call is made now: since it came to this worker, under what its message said; None if nothing is traced."""
+    if not tracing.traced():
+        return None
     call = job.call
     return tracing.begin(
         names.PROCESS_CALL,

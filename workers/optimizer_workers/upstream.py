@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -17,7 +16,6 @@ from optimizer_service.crash_points import crash_point
 from optimizer_state.answer import Answer
 from optimizer_state.budget import BreakerChange, Grant, Settled
 from optimizer_state.flights import RENEW_S, Flights
-from optimizer_state.store import RedisAway
 from optimizer_wire.codec import MAX_BODY_BYTES
 from optimizer_wire.messages import NO_RESULT
 from optimizer_workers.allowance import Allowance
@@ -25,6 +23,7 @@ from optimizer_workers.estimate import Estimator
 from optimizer_workers.job import Job
 from optimizer_workers.latency import Latency
 from optimizer_workers.metrics import Meters
+from optimizer_workers.renewal import Renewal
 from optimizer_workers.throttle import block_after
 from optimizer_workers.traced import begin_call, end_call
 
@@ -42,7 +41,8 @@ _encoder = msgspec.msgpack.Encoder()
 class Finding(msgspec.Struct, frozen=True):
     """What an upstream call came to: the provider's result, its cost, its time, and whether anybody still waits.
 
-    `blocked_s`: for how long the backend is left alone because of it; `breaker`: what it did to the circuit breaker.
+    `blocked_s`: for how long the backend is left alone because of it; `settled`: what its reservation is to be settled
+    with, None if it is.
     """
 
     result: CallResult
@@ -52,7 +52,7 @@ class Finding(msgspec.Struct, frozen=True):
     encoded: msgspec.Raw = NO_RESULT
     abandoned: bool = False
     blocked_s: float | None = None
-    breaker: BreakerChange | None = None
+    settled: Settled | None = None
 
 
 class Upstream:
@@ -77,17 +77,20 @@ class Upstream:
         self._flights = flights
 
     async def call(self, job: Job, grant: Grant, *, fly: bool, left_s: float) -> Finding:
-        """Make the call and settle its reservation. With `fly` the flight's lease is renewed meanwhile.
+        """Make the call; its reservation is to be settled after it. With `fly` the flight's lease is renewed meanwhile.
 
-        The call is given up when nobody waits for it any more.
+        The call is given up when nobody waits for it any more, and settled then.
         """
         job.attempts += 1
         started = time.monotonic()
         timeout_s = self._timeout_s(job, fly, left_s)
         step = begin_call(job, self.backend)
         job.call_trace = step.trace if step else job.call.waiter.trace
-        calling = asyncio.ensure_future(
-            self._client.call(
+        renewal = Renewal(self._flights, job, RENEW_S) if fly else None
+        self.meters.running.inc()
+        result: CallResult | None = None
+        try:
+            result = await self._client.call(
                 job.call.op,
                 job.hop.model,
                 job.call.params,
@@ -96,33 +99,28 @@ class Upstream:
                 job.call_id,
                 job.call_trace,
             )
-        )
-        renewing = asyncio.ensure_future(self._renew(job, calling)) if fly else None
-        self.meters.running.inc()
-        result: CallResult | None = None
-        try:
-            with suppress(asyncio.CancelledError):
-                result = await asyncio.shield(calling)
-            if result is None and not calling.cancelled():
-                raise asyncio.CancelledError  # this process stops; the call itself was not given up
+        except asyncio.CancelledError:
+            # Else this process stops; the call itself was not given up.
+            if renewal is None or not renewal.gave_up():
+                raise
         finally:
             self.meters.running.dec()
             end_call(step, result)
-            if renewing is not None:
-                renewing.cancel()
-            if not calling.done():
-                calling.cancel()
+            if renewal is not None:
+                renewal.end()
             if result is None:
                 # Taken as written when it began; whether the backend is well, nobody knows.
-                await self._settle(grant, Settled((time.monotonic() - started) * 1000, None, "unknown"))
+                await self._allowance.settle(grant, Settled((time.monotonic() - started) * 1000, None, "unknown"))
         call_ms = (time.monotonic() - started) * 1000
         if result is None:
             gone = CallResult(outcome=Outcome.cancelled, message="Nobody waits for the answer any more.")
             return Finding(gone, None, None, call_ms, abandoned=True)
         crash_point("worker.after_call")
-        finding = await self._ended(job, grant, result, call_ms, fair=self._fair(timeout_s))
-        crash_point("worker.after_settle")
-        return finding
+        return await self._ended(job, grant, result, call_ms, timeout_s)
+
+    async def settle(self, grant: Grant, finding: Finding) -> BreakerChange | None:
+        """Settle the reservation of a call that has ended; returns what that did to the circuit breaker."""
+        return None if finding.settled is None else await self._allowance.settle(grant, finding.settled)
 
     async def refund(self, grant: Grant) -> None:
         """Give a reservation back that was not used."""
@@ -135,21 +133,16 @@ class Upstream:
             return min(self.backend.timeout_s, max(left_s * SHARE_OF_TIME, min(left_s, known_s), 0.001))
         return self.backend.timeout_s if fly else min(self.backend.timeout_s, max(left_s, 0.001))
 
-    def _fair(self, timeout_s: float) -> bool:
-        return timeout_s >= FAIR_TIME * self.latency.median_ms / 1000
+    def _health(self, outcome: Outcome, timeout_s: float) -> Literal["well", "ill", "unknown"]:
+        """What an outcome says about the backend's health. A refusal for its rate says nothing either way."""
+        if outcome is Outcome.timed_out and timeout_s < FAIR_TIME * self.latency.median_ms / 1000:
+            return "unknown"
+        if outcome.counts_for_breaker:
+            return "ill"
+        return "unknown" if block_after(outcome, None) is not None else "well"
 
-    async def _renew(self, job: Job, calling: "asyncio.Future[CallResult]") -> None:
-        while True:
-            await asyncio.sleep(RENEW_S)
-            try:
-                if await self._flights.renew(job.call, job.owner) == "nobody":
-                    calling.cancel()
-                    return
-            except RedisAway:
-                continue
-
-    async def _ended(self, job: Job, grant: Grant, result: CallResult, call_ms: float, *, fair: bool) -> Finding:
-        """Settle, and account for what was used."""
+    async def _ended(self, job: Job, grant: Grant, result: CallResult, call_ms: float, timeout_s: float) -> Finding:
+        """Account for what was used."""
         encoded = _encoded(result)
         cost_usd, version = self._account(job, result, call_ms)
         blocked_s = await self._block(grant, result)
@@ -157,13 +150,12 @@ class Upstream:
         settled = Settled(
             written_ago_ms=ago_ms,
             used=self._used(job, result, cost_usd),
-            health=_health(result.outcome, fair=fair),
+            health=self._health(result.outcome, timeout_s),
             remaining=result.remaining,
         )
-        breaker = await self._settle(grant, settled)
         if result.outcome.ok:
             self.latency.add(call_ms)
-        return Finding(result, cost_usd, version, call_ms, encoded, blocked_s=blocked_s, breaker=breaker)
+        return Finding(result, cost_usd, version, call_ms, encoded, blocked_s=blocked_s, settled=settled)
 
     def _used(self, job: Job, result: CallResult, cost_usd: float | None) -> Amounts | None:
         if result.usage is not None:
@@ -175,9 +167,6 @@ class Upstream:
         """Before the reservation is settled: no other call is to start in between."""
         block = block_after(result.outcome, result.retry_after_s, self._allowance.reset_s())
         return None if block is None else await self._allowance.block(grant, block)
-
-    async def _settle(self, grant: Grant, settled: Settled) -> BreakerChange | None:
-        return await asyncio.shield(self._allowance.settle(grant, settled))
 
     def _account(self, job: Job, result: CallResult, call_ms: float) -> tuple[float | None, str | None]:
         """The cost of a call in US dollars and the version of its price, as far as known."""
@@ -196,13 +185,6 @@ class Upstream:
             meters.cost.inc(cost.usd)
         self._estimator.learn(job.hop.model, job.chars, result.usage, cost.usd)
         return cost.usd, cost.version
-
-
-def _health(outcome: Outcome, *, fair: bool) -> Literal["well", "ill", "unknown"]:
-    """What an outcome says about the backend's health. A refusal for its rate says nothing either way."""
-    if outcome.counts_for_breaker:
-        return "ill" if fair or outcome is not Outcome.timed_out else "unknown"
-    return "unknown" if block_after(outcome, None) is not None else "well"
 
 
 def _encoded(result: CallResult) -> msgspec.Raw:

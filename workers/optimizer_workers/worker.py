@@ -21,6 +21,7 @@ from optimizer_state.store import RedisAway, Store
 from optimizer_state.turns import Turns
 from optimizer_wire import events
 from optimizer_wire.broker_errors import BrokerUnavailable
+from optimizer_wire.cancellation import end
 from optimizer_wire.errors import OptimizerError
 from optimizer_wire.messages import Priority
 from optimizer_wire.session import Session
@@ -200,9 +201,7 @@ class Worker:
 
     async def leave(self) -> None:
         """Cancel what still runs, and tell the fleet that this worker stops."""
-        for task in list(self._tasks.running):
-            task.cancel()
-        await asyncio.gather(*self._tasks.running, return_exceptions=True)
+        await end(self._tasks.running)
         await self._parts.learned.exchange()
         await self._fleet.leave()
 

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 from sqlalchemy.engine import Engine as Database
 
@@ -13,6 +12,7 @@ from optimizer_ops.alerts.notices import Notice, give_up
 from optimizer_ops.alerts.sinks.sink import NotTold, PartlyTold
 from optimizer_ops.history.database import DatabaseUnavailable, reading, writing
 from optimizer_service.logs import Logger
+from optimizer_wire.cancellation import set_within
 
 # Something may become due without anybody saying so: at the end of a quiet time.
 LOOK_S = 15.0
@@ -59,8 +59,7 @@ class Delivery:
             if pause_s:
                 await asyncio.sleep(pause_s)
                 continue
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), LOOK_S)
+            await set_within(self._woken, LOOK_S)
 
     async def _once(self) -> float:
         """Tell what is due; returns for how long to leave the sink alone after a failure."""

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from optimizer_ops.completion import backend_names
-from optimizer_ops.configuration import ConfigOption, configuration
+from optimizer_ops.config_option import ConfigOption
+from optimizer_ops.configuration import configuration
 
 app = typer.Typer()
 budget = typer.Typer(

@@ -1,9 +1,7 @@
 """`optimizer budgets`: looks once, or every second, and prints what it saw."""
 
-import asyncio
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -19,6 +17,7 @@ from optimizer_service.lifetime import stop_on_signals
 from optimizer_state.level_reader import LevelsReader
 from optimizer_state.levels import Levels
 from optimizer_state.store import RedisAway, Store
+from optimizer_wire.cancellation import set_within
 
 WATCH_S = 1.0
 
@@ -79,12 +78,12 @@ async def _watch(look: _Look, as_json: bool) -> None:
     if as_json or not console.is_terminal:
         while not stop.is_set():
             _once(await look.levels(), as_json)
-            await _pause(stop)
+            await set_within(stop, WATCH_S)
         return
     with Live(console=console, auto_refresh=False, screen=False) as live:
         while not stop.is_set():
             live.update(await _picture(look, console.width), refresh=True)
-            await _pause(stop)
+            await set_within(stop, WATCH_S)
 
 
 async def _picture(look: _Look, width: int) -> RenderableType:
@@ -92,8 +91,3 @@ async def _picture(look: _Look, width: int) -> RenderableType:
         return table(await look.levels(), width)
     except RedisAway as error:
         return Text(f"The budgets cannot be seen. {error}", style="red")
-
-
-async def _pause(stop: asyncio.Event) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), WATCH_S)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from optimizer_ops.configuration import ConfigOption, configuration
+from optimizer_ops.config_option import ConfigOption
+from optimizer_ops.configuration import configuration
 from optimizer_ops.formatting.ages import age_s
 from optimizer_service.exit_codes import EXIT_USAGE
 

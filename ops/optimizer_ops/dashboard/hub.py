@@ -6,12 +6,11 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_service.lifetime import first_of, keep_session
 from optimizer_service.logs import Logger
 from optimizer_wire.broker_errors import NotPermitted, TopologyDiffers
 from optimizer_wire.codec import decode
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.errors import InvalidRequest
 from optimizer_wire.events import Event
 from optimizer_wire.ids import new_id
@@ -98,7 +97,7 @@ class EventHub:
     def _now_away(self, why: str) -> None:
         self.away, self.since = why, time.time()
 
-    def _deliver(self, message: DeliveredMessage) -> None:
+    def _deliver(self, message: Delivery) -> None:
         self.heard += 1
         self._recent.append(message.body)
         for viewer in self._viewers:

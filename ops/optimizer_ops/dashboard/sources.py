@@ -52,7 +52,8 @@ class Sources:
         async def asked() -> T:
             loop = asyncio.get_running_loop()
             try:
-                return await asyncio.wait_for(loop.run_in_executor(self._threads, answer), _LONGEST_S)
+                async with asyncio.timeout(_LONGEST_S):
+                    return await loop.run_in_executor(self._threads, answer)
             except TimeoutError:
                 raise HistoryUnavailable(
                     f"The history did not answer within {_LONGEST_S:.0f} s: its database is busy or away."

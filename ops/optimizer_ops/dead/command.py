@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from optimizer_ops.configuration import ConfigOption, configuration
+from optimizer_ops.config_option import ConfigOption
+from optimizer_ops.configuration import configuration
 from optimizer_ops.formatting.ages import age_s
 
 app = typer.Typer(

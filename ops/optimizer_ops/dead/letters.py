@@ -11,12 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import msgspec
-from aiormq.abc import DeliveredMessage
 
 from optimizer_wire.broker_errors import BrokerUnavailable
 from optimizer_wire.channel import Channel
 from optimizer_wire.dead_letters import DeadLetter, kept_letter
-from optimizer_wire.deliveries import delivery_of
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.session import Session
 from optimizer_wire.topology import Names, kept_lock
 
@@ -52,18 +51,19 @@ class Letters:
         found: dict[str, Kept] = {}
         if not left:
             return []
-        inbox: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
+        inbox: asyncio.Queue[Delivery] = asyncio.Queue()
         consumer = await self._channel.consume(self.names.kept, inbox.put_nowait, on_cancel=self.session.lost.set)
         while left:
             try:
-                message = await asyncio.wait_for(inbox.get(), _QUIET_S)
+                async with asyncio.timeout(_QUIET_S):
+                    message = await inbox.get()
             except TimeoutError:
                 break  # the rest has expired meanwhile
             left -= 1
-            letter = kept_letter(message.header.properties, message.body)
+            letter = kept_letter(message.properties, message.body)
             body = message.body if with_body(letter) else b""
             kept = Kept(msgspec.structs.replace(letter, body=body), len(message.body))
-            found.setdefault(letter.id, kept).tags.append(delivery_of(message)[0])
+            found.setdefault(letter.id, kept).tags.append(message.tag)
         if self.session.lost.is_set():
             raise BrokerUnavailable("The connection to RabbitMQ was lost.")
         await self._channel.stop_consuming(consumer)

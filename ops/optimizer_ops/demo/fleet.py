@@ -9,6 +9,7 @@ from yarl import URL
 from optimizer_client import AsyncOptimizer, OptimizerError
 from optimizer_ops.demo.load import Ask
 from optimizer_ops.demo.score import Score
+from optimizer_wire.cancellation import end
 from optimizer_wire.topology import Names
 
 DEADLINE_S = 30.0
@@ -79,9 +80,7 @@ class Fleet:
 
     async def close(self) -> None:
         """Stop asking, and close all connections."""
-        for task in self._asking:
-            task.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
+        await end(self._asking)
         await asyncio.gather(*(agent.close() for agent in self._agents))
 
     async def _ask(self, ask: Ask) -> None:

@@ -3,10 +3,9 @@
 import asyncio
 import time
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_ops.demo.score import Score
 from optimizer_wire.codec import decode
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.events import Event
 from optimizer_wire.ids import new_id
 from optimizer_wire.session import Session
@@ -19,7 +18,7 @@ async def listen(url: str, prefix: str, score: Score, clock: "RunClock", ready: 
     :raises BrokerUnavailable: if RabbitMQ cannot be reached.
     """
 
-    def deliver(message: DeliveredMessage) -> None:
+    def deliver(message: Delivery) -> None:
         score.hear(decode(message.body, Event), clock.now_s())
 
     names = Names(prefix)

@@ -6,7 +6,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +26,7 @@ from optimizer_ops.demo.screen import View
 from optimizer_ops.demo.staying import STRAY_AGENT, THROTTLED, stay
 from optimizer_ops.demo.trouble import Trouble
 from optimizer_ops.services import ServiceUrls
+from optimizer_wire.cancellation import end
 
 EXIT_INTERRUPTED = 130
 T = TypeVar("T")
@@ -144,7 +144,7 @@ class Run:
                 self._stays(self.result)
                 await _unless(stop, self._stay(urls))
         finally:
-            await _cancel(hearing)
+            await end((hearing,))
 
     async def _show(self, stop: asyncio.Event, urls: dict[str, str]) -> None:
         """The load, its troubles, and the picture of it."""
@@ -160,7 +160,7 @@ class Run:
                 raise
             finally:
                 self._troubles = trouble.told
-                await _cancel(*beside)
+                await end(beside)
 
     async def _play(self, load: list[Ask]) -> None:
         began = self._clock.start()
@@ -182,7 +182,7 @@ class Run:
         ready = asyncio.create_task(listening.wait())
         await asyncio.wait((ready, hearing), return_when=asyncio.FIRST_COMPLETED)
         if hearing.done():
-            await _cancel(ready)
+            await end((ready,))
             hearing.result()
 
     def _read_logs(self) -> None:
@@ -230,13 +230,4 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
             raise Stopped
         return working.result()
     finally:
-        await _cancel(working, stopping)
-
-
-async def _cancel(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel, and wait for the end; whatever a task has to say is for who awaits its result."""
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError, Exception):
-            await task
+        await end((working, stopping))

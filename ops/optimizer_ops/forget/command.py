@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from optimizer_config.model import Config
-from optimizer_ops.configuration import ConfigOption, configuration
+from optimizer_ops.config_option import ConfigOption
+from optimizer_ops.configuration import configuration
 from optimizer_service.exit_codes import EXIT_NOT_YET, EXIT_USAGE
 
 app = typer.Typer()

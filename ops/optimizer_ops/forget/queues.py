@@ -6,17 +6,15 @@ What is not wanted is handed back: it keeps its place, and it counts as one deli
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_wire.broker_errors import BrokerUnavailable
-from optimizer_wire.deliveries import delivery_of
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.session import Session
 
 # A delivery may take that long on a busy broker; who took the rest is waited for in vain, once.
 _QUIET_S = 5.0
 
 
-async def take_out(session: Session, queue: str, wanted: Callable[[DeliveredMessage], Awaitable[bool]]) -> int:
+async def take_out(session: Session, queue: str, wanted: Callable[[Delivery], Awaitable[bool]]) -> int:
     """Look at what is in a queue now, and remove what is `wanted`; returns how much that was. No queue is empty.
 
     :raises BrokerUnavailable: if the connection is lost, or this user may not read the queue. What was held comes back.
@@ -24,13 +22,13 @@ async def take_out(session: Session, queue: str, wanted: Callable[[DeliveredMess
     left = await session.messages(queue)
     if not left:
         return 0
-    inbox: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
+    inbox: asyncio.Queue[Delivery] = asyncio.Queue()
     channel = await session.channel()
     consumer = await channel.consume(queue, inbox.put_nowait, on_cancel=session.lost.set)
     taken, others = 0, []
     while left and (message := await _next(inbox)) is not None:
         left -= 1
-        tag = delivery_of(message)[0]
+        tag = message.tag
         if await wanted(message):
             await channel.ack(tag)
             taken += 1
@@ -38,7 +36,7 @@ async def take_out(session: Session, queue: str, wanted: Callable[[DeliveredMess
             others.append(tag)
     await channel.stop_consuming(consumer)
     while not inbox.empty():
-        others.append(delivery_of(inbox.get_nowait())[0])
+        others.append(inbox.get_nowait().tag)
     for tag in others:
         await channel.requeue(tag)
     await channel.flush()
@@ -47,9 +45,10 @@ async def take_out(session: Session, queue: str, wanted: Callable[[DeliveredMess
     return taken
 
 
-async def _next(inbox: "asyncio.Queue[DeliveredMessage]") -> DeliveredMessage | None:
+async def _next(inbox: "asyncio.Queue[Delivery]") -> Delivery | None:
     """The next message; None if others took the rest meanwhile."""
     try:
-        return await asyncio.wait_for(inbox.get(), _QUIET_S)
+        async with asyncio.timeout(_QUIET_S):
+            return await inbox.get()
     except TimeoutError:
         return None

@@ -14,8 +14,6 @@ import asyncio
 import time
 from collections.abc import Iterable
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_config.model import Config
 from optimizer_ops.dead.letters import letters
 from optimizer_ops.forget.history import forget_history
@@ -29,6 +27,7 @@ from optimizer_state.store import Store
 from optimizer_wire.channel import Channel
 from optimizer_wire.codec import peek_id
 from optimizer_wire.dead_letters import kept_letter
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.errors import Cancelled
 from optimizer_wire.messages import DEAD_TYPE, REQUEST_TYPE, VERSION, Priority, Reply, Waiter
 from optimizer_wire.session import Session
@@ -119,9 +118,9 @@ class Forgetting:
     async def _cancelled(self, reply_to: str, request_id: str) -> None:
         await self._outbox.reply(reply_to, Reply(v=VERSION, id=request_id, ok=False, error=_CANCELLED))
 
-    async def _is_theirs(self, message: DeliveredMessage) -> bool:
+    async def _is_theirs(self, message: Delivery) -> bool:
         """Whether a message of the request queue is the tenant's; then its sender is told."""
-        properties = message.header.properties
+        properties = message.properties
         if tenant_of_user(self._config, properties.user_id) != self._tenant:
             return False
         reply_to, name = properties.reply_to or "", peek_id(message.body)
@@ -130,7 +129,7 @@ class Forgetting:
             await self._cancelled(reply_to, name)
         return True
 
-    async def _is_forgotten_call(self, message: DeliveredMessage) -> bool:
+    async def _is_forgotten_call(self, message: Delivery) -> bool:
         """Whether nobody waits any more for a call of the tenant; one that others share goes on."""
         call = call_in(message.body)
         if call is None or call.waiter.tenant != self._tenant:
@@ -140,9 +139,9 @@ class Forgetting:
         await self._tell([call.waiter])
         return True
 
-    async def _is_dead(self, message: DeliveredMessage) -> bool:
+    async def _is_dead(self, message: Delivery) -> bool:
         """Whether a dead letter is the tenant's, before or after its keeper took it."""
-        properties = message.header.properties
+        properties = message.properties
         kind, user = properties.message_type, properties.user_id
         if kind == DEAD_TYPE:
             letter = kept_letter(properties, message.body)

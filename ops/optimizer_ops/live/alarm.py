@@ -39,7 +39,7 @@ class AlarmProbe:
         if session.blocked or self._channel is None:
             return session.blocked
         self._told.clear()
-        await self._channel.publish("", self._key, b"", Properties(PING_TYPE, new_id(), content_type="text/plain"))
+        self._channel.publish("", self._key, b"", Properties(PING_TYPE, new_id(), content_type="text/plain"))
         await self._answered(self._channel)
         self.refused = session.refused is not None
         return session.blocked

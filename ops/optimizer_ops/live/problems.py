@@ -8,14 +8,13 @@ from optimizer_ops.history.views import AlertRow, Recording
 from optimizer_ops.live.advice import what_to_do
 from optimizer_ops.live.status import SEVERITIES, BackendStatus, LiveStatus, Problem, Severity
 from optimizer_wire.events import BACKEND_DOWN, DEAD
-from optimizer_wire.topology import CALLS_MAX, RECORDER_MAX, REQUESTS_MAX
+from optimizer_wire.topology import CALLS_MAX, RECORDER_FULL, REQUESTS_MAX
 
 # A backend that is blocked for less merely said "slow down".
 PARKED_S = 60.0
 SILENT_RECORDER_S = 60.0
 _SEEN_NOW = frozenset({BACKEND_DOWN, DEAD})
 _NEARLY_FULL = 0.8
-_MUCH = 0.1
 _BLOCKED_DO = {
     "unauthorized": "Its key is refused: check api_key_env or api_key_file of {0}, then restart its workers.",
     "billing": "Its account is empty: add credit, or take {0} out of the routes.",
@@ -140,11 +139,12 @@ def _queues(status: LiveStatus) -> Iterator[Problem]:
                 message=f"{count_of(ready, 'dead letter')} {'is' if ready == 1 else 'are'} kept.",
                 what_to_do="optimizer dead list; then optimizer dead replay or drop",
             )
-        if queue.role == "recorder" and ready >= _MUCH * RECORDER_MAX:
+        if queue.role == "recorder" and ready >= RECORDER_FULL:
             yield Problem(
                 severity="warning",
                 subject="recorder",
-                message=f"{ready:,} events wait for the recorder; its queue gives the oldest away at {RECORDER_MAX:,}.",
+                message=f"{ready:,} messages full of events wait for the recorder; beyond 1 GiB its queue gives the "
+                "oldest away.",
                 what_to_do="Start it, or look at its log: the database may be full, locked or slow.",
             )
         most = {"requests": REQUESTS_MAX, "calls": CALLS_MAX}.get(queue.role)

@@ -8,10 +8,10 @@ import typer
 
 from optimizer_config.errors import ConfigError
 from optimizer_config.model import Config
-from optimizer_ops.configuration import ConfigOption, configuration, refuse
+from optimizer_ops.config_option import ConfigOption
+from optimizer_ops.configuration import configuration, refuse
 from optimizer_ops.formatting.units import count_of
 from optimizer_ops.permissions.rights import commands, definitions, rights_of
-from optimizer_ops.services.urls import parse
 
 app = typer.Typer()
 
@@ -22,6 +22,8 @@ def permissions(
     config: ConfigOption = None,
 ) -> None:
     """Print the rights on RabbitMQ that each user of the configuration needs, as commands to run where RabbitMQ is."""
+    from optimizer_ops.services.urls import parse
+
     settings = configuration(config)
     if not settings.users:
         refuse(ConfigError("The configuration has no [users]: see docs/operations.md, Users and rights."))

@@ -83,7 +83,7 @@ def _worker(name: str, user: User, names: Names, _config: Config) -> Rights:
     return Rights(
         name,
         configure=any_of([_self_checks(names)]),
-        write=any_of(exactly([names.calls, names.events, DEFAULT_EXCHANGE])),
+        write=any_of(exactly([names.calls, names.events, names.journal, DEFAULT_EXCHANGE])),
         read=any_of([*exactly(queues), _self_checks(names)]),
     )
 
@@ -106,8 +106,8 @@ def _observer(name: str, user: User, names: Names, _config: Config) -> Rights:
 
 
 def _recorder(name: str, _user: User, names: Names, config: Config) -> Rights:
-    """Declares its queue and hears every event on it; tells of alerts by events; sees how long queues are."""
-    own = [names.events, names.recorder]
+    """Declares its queue and hears the journal on it; tells of alerts by events; sees how long queues are."""
+    own = [names.events, names.journal, names.recorder]
     return Rights(
         name,
         configure=any_of(exactly(own)),
@@ -122,7 +122,7 @@ def _dashboard(name: str, _user: User, names: Names, config: Config) -> Rights:
     return Rights(
         name,
         configure=any_of([heard, *exactly([names.kept_lock])]),
-        write=any_of([heard, *exactly({names.events, *_queues(names, config)})]),
+        write=any_of([heard, *exactly({names.events, names.journal, *_queues(names, config)})]),
         read=any_of([heard, *exactly([names.events, names.kept])]),
     )
 

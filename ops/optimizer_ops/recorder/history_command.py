@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from optimizer_ops.configuration import ConfigOption, configuration, refuse
+from optimizer_ops.config_option import ConfigOption
+from optimizer_ops.configuration import configuration, refuse
 from optimizer_service.exit_codes import EXIT_UNAVAILABLE
 
 if TYPE_CHECKING:

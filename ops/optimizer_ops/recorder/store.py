@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -146,7 +147,9 @@ def _write(connection: Connection, book: Book) -> None:
     write_rows(connection, book)
     if book.happenings:
         # The number of an event of an earlier version says nothing, but its id does.
-        connection.execute(_insert(connection, tables.happenings).on_conflict_do_nothing(), book.happenings)
+        connection.execute(
+            _insert(connection.dialect.name, tables.happenings).on_conflict_do_nothing(), book.happenings
+        )
     _write_sources(connection, book)
     if book.agents:
         _replace(connection, tables.agents, list(book.agents.values()))
@@ -174,7 +177,6 @@ def _write_sources(connection: Connection, book: Book) -> None:
 
 def _beat(connection: Connection, book: Book, instance: str, waiting: int, now: float) -> None:
     """One row says that the recorder lives and how it does."""
-    table = tables.recorder
     row = {
         "id": 1,
         "instance": instance,
@@ -184,22 +186,7 @@ def _beat(connection: Connection, book: Book, instance: str, waiting: int, now: 
         "lost": book.lost,
         "waiting": waiting,
     }
-    upsert = _insert(connection, table)
-    excluded = upsert.excluded
-    connection.execute(
-        upsert.on_conflict_do_update(
-            index_elements=["id"],
-            set_={
-                "instance": excluded.instance,
-                "beat": excluded.beat,
-                "newest": sa.func.coalesce(excluded.newest, table.c.newest),
-                "recorded": table.c.recorded + excluded.recorded,
-                "lost": table.c.lost + excluded.lost,
-                "waiting": excluded.waiting,
-            },
-        ),
-        row,
-    )
+    connection.execute(_beating(connection.dialect.name), row)
 
 
 def _numbers(row: Row) -> Numbers:
@@ -207,20 +194,51 @@ def _numbers(row: Row) -> Numbers:
     return Numbers(row["first_seq"], row["last_seq"], row["received"], row["lost"], gaps)
 
 
-def _insert(connection: Connection, table: sa.Table) -> Any:
-    """An insert that can say what to do about a row that is there; both databases know the same words for it."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+# Statements are the same for every batch, and making one costs as much as writing a hundred rows.
 
 
 def _replace(connection: Connection, table: sa.Table, rows: list[Row]) -> None:
+    connection.execute(_replacing(connection.dialect.name, table), rows)
+
+
+def _add(connection: Connection, table: sa.Table, sums: tuple[str, ...], rows: list[Row]) -> None:
+    connection.execute(_adding(connection.dialect.name, table, sums), rows)
+
+
+@cache
+def _replacing(dialect: str, table: sa.Table) -> Any:
     keys = [column.name for column in table.primary_key]
-    upsert = _insert(connection, table)
+    upsert = _insert(dialect, table)
     values = {column.name: upsert.excluded[column.name] for column in table.columns if not column.primary_key}
-    connection.execute(upsert.on_conflict_do_update(index_elements=keys, set_=values), rows)
+    return upsert.on_conflict_do_update(index_elements=keys, set_=values)
 
 
-def _add(connection: Connection, table: sa.Table, sums: Sequence[str], rows: list[Row]) -> None:
+@cache
+def _adding(dialect: str, table: sa.Table, sums: tuple[str, ...]) -> Any:
     keys = [column.name for column in table.primary_key]
-    upsert = _insert(connection, table)
+    upsert = _insert(dialect, table)
     values = {name: table.c[name] + upsert.excluded[name] for name in sums}
-    connection.execute(upsert.on_conflict_do_update(index_elements=keys, set_=values), rows)
+    return upsert.on_conflict_do_update(index_elements=keys, set_=values)
+
+
+@cache
+def _beating(dialect: str) -> Any:
+    table = tables.recorder
+    upsert = _insert(dialect, table)
+    excluded = upsert.excluded
+    return upsert.on_conflict_do_update(
+        index_elements=["id"],
+        set_={
+            "instance": excluded.instance,
+            "beat": excluded.beat,
+            "newest": sa.func.coalesce(excluded.newest, table.c.newest),
+            "recorded": table.c.recorded + excluded.recorded,
+            "lost": table.c.lost + excluded.lost,
+            "waiting": excluded.waiting,
+        },
+    )
+
+
+def _insert(dialect: str, table: sa.Table) -> Any:
+    """An insert that can say what to do about a row that is there; both databases know the same words for it."""
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table)

@@ -16,7 +16,10 @@ _MOST = 2**53
 
 def text(value: object, longest: int = LONGEST_TEXT) -> str:
     """Text for a key column, empty if there is none. PostgreSQL takes no NUL."""
-    return "" if value is None else str(value).replace("\x00", "")[:longest]
+    if value is None:
+        return ""
+    said = str(value)
+    return said if "\x00" not in said and len(said) <= longest else said.replace("\x00", "")[:longest]
 
 
 def text_or_none(value: object) -> str | None:

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from optimizer_ops.configuration import ConfigOption, configuration
+from optimizer_ops.config_option import ConfigOption
+from optimizer_ops.configuration import configuration
 from optimizer_ops.formatting.moments import moment
 
 app = typer.Typer()

@@ -16,9 +16,6 @@ from pathlib import Path
 _PORTS = range(20_000, 32_000)
 _STEP_S = 0.05
 
-# A child must be waited for, or it stays a zombie that looks alive.
-_children: dict[int, subprocess.Popen[bytes]] = {}
-
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
@@ -40,14 +37,18 @@ class ServerProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        _children[child.pid] = child
-        return cls(child.pid, _started(child.pid) or "")
+        process = cls(child.pid, _started(child.pid) or "")
+        _children[process] = child
+        return process
 
     def alive(self) -> bool:
         """Whether this very process still runs."""
-        child = _children.get(self.pid)
-        if child is not None and child.poll() is not None:
-            del _children[self.pid]
+        child = _children.get(self)
+        if child is not None:
+            # Nothing but this: a server's first thread is a zombie already while others of it still end.
+            if child.poll() is None:
+                return True
+            del _children[self]
             return False
         return bool(self.started) and _started(self.pid) == self.started
 
@@ -64,6 +65,10 @@ class ServerProcess:
         if not wait_until(lambda: not self.alive(), patience_s):
             self.send(signal.SIGKILL)
             wait_until(lambda: not self.alive(), patience_s)
+
+
+# A child must be waited for, or it stays a zombie that looks alive.
+_children: dict[ServerProcess, subprocess.Popen[bytes]] = {}
 
 
 def wait_until(condition: Callable[[], bool], patience_s: float) -> bool:

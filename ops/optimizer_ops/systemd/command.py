@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from optimizer_config.errors import ConfigError
-from optimizer_ops.configuration import ConfigOption, configuration, refuse
+from optimizer_ops.config_option import ConfigOption
+from optimizer_ops.configuration import configuration, refuse
 
 app = typer.Typer(no_args_is_help=True, help="Make the optimizer a part of this machine.")
 

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from aiormq.abc import DeliveredMessage
-
 from optimizer_service.lifetime import LONGEST_PAUSE_S
 from optimizer_wire.backoff import backoff_s
 from optimizer_wire.broker_errors import BrokerUnavailable, NotPermitted, TopologyDiffers
 from optimizer_wire.codec import decode
+from optimizer_wire.deliveries import Delivery
 from optimizer_wire.errors import InvalidRequest
 from optimizer_wire.events import Event
 from optimizer_wire.ids import new_id
@@ -55,7 +54,7 @@ class Listener:
         await channel.bind(queue.name, self._names.events, topic_pattern(ALL))
         await channel.consume(queue.name, self._deliver, no_ack=True, on_cancel=session.lost.set)
 
-    def _deliver(self, message: DeliveredMessage) -> None:
+    def _deliver(self, message: Delivery) -> None:
         # One of a newer version that cannot be read is not shown.
         with suppress(InvalidRequest):
             self._hear(decode(message.body, Event))

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import time
-from contextlib import suppress
 
 from rich.console import Console
 from rich.live import Live as Screen
@@ -19,6 +18,7 @@ from optimizer_ops.top.tally import Tally
 from optimizer_service.exit_codes import EXIT_NOT_PERMITTED
 from optimizer_service.lifetime import first_of, stop_on_signals
 from optimizer_wire.broker_errors import NotPermitted
+from optimizer_wire.cancellation import set_within
 
 INTERVAL_S = 1.0
 
@@ -89,7 +89,7 @@ async def _draw(console: Console, tally: Tally, listener: Listener, watch: _Watc
         while not stop.is_set():
             view = _view(tally, listener, watch)
             drawn.update(screen(view, console.width, console.height), refresh=True)
-            await _pause(stop)
+            await set_within(stop, INTERVAL_S)
 
 
 async def _print(tally: Tally, listener: Listener, watch: _Watch, stop: asyncio.Event) -> None:
@@ -107,9 +107,4 @@ async def _print(tally: Tally, listener: Listener, watch: _Watch, stop: asyncio.
             "silence": view.silence,
         }
         print_json(shown)
-        await _pause(stop)
-
-
-async def _pause(stop: asyncio.Event) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), INTERVAL_S)
+        await set_within(stop, INTERVAL_S)

@@ -1,7 +1,5 @@
 """Turns at the gate: who passes, who waits for how long, who is sent away, and whose call is taken back."""
 
-import dataclasses
-
 import msgspec
 import pytest
 
@@ -137,7 +135,7 @@ async def test_an_older_call_that_is_needed_keeps_its_turn(barrier, record, othe
 
 async def test_without_redis_everybody_waits_for_it_first(barrier, record):
     """A short absence breaks no order; a long one, or a deadline that comes near, lets requests through."""
-    urgent = dataclasses.replace(asking(), admission=Admission("f", Waiter("u", "r", 5_000, "agent", "t"), True))
+    urgent = msgspec.structs.replace(asking(), admission=Admission("f", Waiter("u", "r", 5_000, "agent", "t"), True))
     assert barrier.alone(asking()).ms == barrier.alone(urgent).ms == STEP_MS
 
     record.clock.now += 5_000 - 1_000 - NEEDED_MS

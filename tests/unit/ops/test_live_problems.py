@@ -72,7 +72,7 @@ def test_a_fleet_that_works():
         (fleet(recorders=0), "warning", "recorder", "not in the history"),
         (fleet(queues=[Queue(name="k", role="kept", ready=1)]), "warning", "dead letters", "1 dead letter is kept"),
         (fleet(queues=[Queue(name="q", role="requests", ready=80_000)]), "critical", "q", "80,000 messages wait"),
-        (fleet(queues=[Queue(name="r", role="recorder", ready=100_000)]), "warning", "recorder", "100,000 events wait"),
+        (fleet(queues=[Queue(name="r", role="recorder", ready=70_000)]), "warning", "recorder", "70,000 messages full"),
         (fleet(backend(mode="draining")), "info", "groq", "groq is draining"),
         (
             fleet(backend(), backend("mine", workers=0, waiting=2)),

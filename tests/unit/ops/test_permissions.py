@@ -70,6 +70,7 @@ def test_a_worker_reads_the_calls_of_its_backends_only():
     assert may("w", "read", "o.1.calls.groq.batch")
     assert not may("w", "read", "o.1.calls.mine.batch")
     assert not may("w", "read", NAMES.calls)
+    assert all(may("w", "write", name) for name in (NAMES.events, NAMES.journal))
     assert not any(may("w", "configure", name) for name in ("o.1.calls.groq.batch", NAMES.calls, "x"))
 
 
@@ -93,9 +94,8 @@ def test_an_observer_has_its_own_queues():
 
 def test_a_recorder_hears_all_events_and_no_more():
     """A recorder may declare and bind its queue of events, and neither read nor publish what agents ask."""
-    assert all(
-        may("book", what, name) for what in ("configure", "write", "read") for name in (NAMES.recorder, NAMES.events)
-    )
+    own = (NAMES.recorder, NAMES.events, NAMES.journal)
+    assert all(may("book", what, name) for what in ("configure", "write", "read") for name in own)
     others = (NAMES.calls, "amq.default", NAMES.event_queue("board", "1"))
     assert not any(may("book", what, name) for what in ("configure", "write", "read") for name in others)
 
@@ -105,6 +105,8 @@ def test_a_dashboard_hears_tells_and_lists_dead_letters():
     assert all(may("desk", what, NAMES.event_queue("desk", "1")) for what in ("configure", "write", "read"))
     assert may("desk", "read", NAMES.events)
     assert may("desk", "write", NAMES.events)
+    assert may("desk", "write", NAMES.journal)
+    assert not any(may(user, "read", NAMES.journal) for user in ("desk", "board", "w", "hub"))
     assert may("desk", "read", NAMES.kept)
     assert may("desk", "configure", NAMES.kept_lock)
     others = (NAMES.calls, "amq.default", NAMES.event_queue("board", "1"), NAMES.reply_queue("a", "1"))

@@ -61,7 +61,7 @@ class Broker:
     async def consume(self, _queue, deliver, **_):
         self.deliver = deliver
 
-    async def publish(self, _exchange, key, body, _properties):
+    def publish(self, _exchange, key, body, _properties):
         assert key == self.queue.name
         self.sent += 1
         if not self.eats:

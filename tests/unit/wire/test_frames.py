@@ -73,9 +73,17 @@ def test_a_text_too_long_for_amqp_is_refused():
         message(1, "", "key", Properties("k", "ø" * 128, "t"), b"", mandatory=False, frame_max=1000)
 
 
+def acks_of(*tags: int) -> Acks:
+    """A channel on which these were delivered."""
+    acks = Acks()
+    for tag in tags:
+        acks.delivered(tag)
+    return acks
+
+
 def test_acks_in_order_are_one():
     """Everything up to a tag is one ack; what lies beyond a gap is told one by one."""
-    acks = Acks()
+    acks = acks_of(*range(1, 8))
     for tag in (2, 1, 3, 6, 5):
         acks.add(tag)
 
@@ -90,7 +98,7 @@ def test_acks_in_order_are_one():
 
 def test_a_rejected_delivery_does_not_hold_up_the_rest():
     """A tag that was rejected counts as settled but is never the tag of an ack: the broker forgot it."""
-    acks = Acks()
+    acks = acks_of(1, 2, 3, 4)
     acks.add(1)
     acks.settled(2)
 
@@ -102,10 +110,20 @@ def test_a_rejected_delivery_does_not_hold_up_the_rest():
     assert acks.take() == [(3, True)]
 
 
+def test_what_needs_no_ack_does_not_hold_up_the_rest():
+    """Tags of deliveries that need no ack leave no gap, and nothing is kept of what has been told."""
+    acks = acks_of(1, 3, 6)
+    for tag in (1, 3, 6):
+        acks.add(tag)
+
+    assert acks.take() == [(6, True)]
+    assert not acks._open
+
+
 @given(st.permutations(list(range(1, 40))), st.sets(st.integers(1, 39)), st.integers(1, 7))
 def test_every_delivery_is_told_exactly_once(order, rejected, every):
     """In any order, every delivery is told once, and no ack means one that is neither acked nor rejected by then."""
-    acks, open_tags, done = Acks(), set(order), set()
+    acks, open_tags, done = acks_of(*sorted(order)), set(order), set()
     for i, tag in enumerate(order):
         if tag in rejected:
             acks.settled(tag)

@@ -126,7 +126,8 @@ async def test_settled_once(outcome):
     for written_at, used in ((0.0, True), (None, False)):
         allowance = Allowance()
         result = CallResult(outcome, body={"choices": []}, written_at=written_at)
-        await upstream(Client(result), allowance).call(job(), GRANT, fly=True, left_s=10.0)
+        made = upstream(Client(result), allowance)
+        await made.settle(GRANT, await made.call(job(), GRANT, fly=True, left_s=10.0))
 
         ((grant, settled),) = allowance.settled
         assert grant is GRANT
@@ -209,7 +210,7 @@ async def test_what_an_outcome_says_of_the_backends_health(outcome, known_ms, he
     made = upstream(Client(CallResult(outcome, body={"choices": []}, written_at=0.0)), allowance)
     if known_ms:
         made.latency.add(known_ms)
-    await made.call(job(), GRANT, fly=False, left_s=10.0)
+    await made.settle(GRANT, await made.call(job(), GRANT, fly=False, left_s=10.0))
 
     ((_, settled),) = allowance.settled
     assert settled.health == health
@@ -219,7 +220,9 @@ async def test_refusals_block_before_they_are_settled():
     """Between a refusal and its settlement no other call may start, so the block comes first."""
     allowance = Allowance()
     result = CallResult(Outcome.throttled, 429, retry_after_s=3.0, written_at=0.0)
-    finding = await upstream(Client(result), allowance).call(job(), GRANT, fly=True, left_s=10.0)
+    made = upstream(Client(result), allowance)
+    finding = await made.call(job(), GRANT, fly=True, left_s=10.0)
+    await made.settle(GRANT, finding)
 
     assert [block.for_s for block in allowance.blocked] == [3.0]
     assert finding.blocked_s == 1.0

@@ -4,7 +4,6 @@ One stream a browser tab. A tick says: ask again for what you show. It comes a s
 seconds anyway; what is shown then comes from the same answers for all who look.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
@@ -17,6 +16,7 @@ from optimizer_ops.dashboard.hub import Viewer
 from optimizer_ops.dashboard.pages.event_filter import EventFilter
 from optimizer_ops.dashboard.pages.render import sources_of
 from optimizer_ops.dashboard.sources import Sources
+from optimizer_wire.cancellation import set_within
 
 _BEAT_S = 1.0
 _QUIET_BEATS = 4
@@ -43,7 +43,7 @@ async def _messages(sources: Sources, wanted: EventFilter | None) -> AsyncIterat
         while not sources.stop.is_set() and not (viewer and viewer.dropped):
             if viewer and wanted and (events := _events(viewer, wanted)):
                 yield events
-            await _beat(sources.stop)
+            await set_within(sources.stop, _BEAT_S)
             if sources.hub.heard != heard or (quiet := quiet + 1) >= _QUIET_BEATS:
                 heard, quiet = sources.hub.heard, 0
                 yield _tick(sources)
@@ -61,10 +61,3 @@ def _events(viewer: Viewer, wanted: EventFilter) -> str:
         return ""
     told = {"skipped": max(0, len(matching) - _MOST), "events": matching[-_MOST:]}
     return f"event: events\ndata: {msgspec.json.encode(told).decode()}\n\n"
-
-
-async def _beat(stop: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), _BEAT_S)
-    except TimeoutError:
-        return
