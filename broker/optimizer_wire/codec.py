@@ -5,7 +5,7 @@ Every limit is checked before a message is believed: size, version, depth, and t
 
 import math
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -47,7 +47,15 @@ def encode(message: msgspec.Struct) -> bytes:
 
 @cache
 def _decoder(kind: type[M]) -> msgspec.msgpack.Decoder[M]:
-    return msgspec.msgpack.Decoder(kind)
+    return msgspec.msgpack.Decoder(kind, ext_hook=refuse_extension)
+
+
+def refuse_extension(code: int, _data: memoryview) -> NoReturn:
+    """For decoders of what came over the wire: none of msgpack's extensions is in any field, whatever its place.
+
+    :raises ValueError: always.
+    """
+    raise ValueError(f"it holds msgpack's extension type {code}, which JSON cannot say")
 
 
 def decode(body: bytes, kind: type[M]) -> M:

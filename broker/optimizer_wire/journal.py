@@ -11,7 +11,7 @@ from struct import Struct
 import msgspec
 
 from optimizer_wire.channel import Channel
-from optimizer_wire.codec import MAX_BODY_BYTES, decode
+from optimizer_wire.codec import MAX_BODY_BYTES, decode, refuse_extension
 from optimizer_wire.errors import InvalidRequest
 from optimizer_wire.events import Event
 from optimizer_wire.frames import Properties
@@ -23,7 +23,7 @@ _FEW, _MOST_FEW = 0x90, 15
 _MANY = Struct(">BH")
 _MANY_KIND = 0xDC
 
-_events = msgspec.msgpack.Decoder(list[Event])
+_events = msgspec.msgpack.Decoder(list[Event], ext_hook=refuse_extension)
 _parts = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 

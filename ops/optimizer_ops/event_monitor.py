@@ -116,8 +116,10 @@ class _Printer:
             return  # what had already arrived when the last one was shown
         try:
             self._show(decode(message.body, Event))
-        except InvalidRequest as error:
+        except (InvalidRequest, TypeError, RecursionError) as error:
+            # The latter two: what msgpack can say and JSON cannot, somewhere in a usage.
             print(f"optimizer: an event could not be read: {error}", file=sys.stderr)
+            return
         except (OSError, UnicodeError) as error:
             self.unread = error
             self.stop.set()

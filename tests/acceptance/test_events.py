@@ -314,6 +314,26 @@ def test_monitors(stack: Stack, command):
     assert [(line["type"], line["message"]) for line in lines] == [("optimizer.cache.hit", str(i)) for i in range(3)]
 
 
+def test_monitor_of_odd_events(stack: Stack):
+    """An event that JSON cannot say is told of in one line, is no event of `--count`, and keeps no other from view."""
+    stack.configure()
+    with Tap(stack.amqp_url, stack.prefix) as tap:
+        words = [sys.executable, "-m", "optimizer_ops", "events", "--json", "--count", "2"]
+        pipe = subprocess.PIPE
+        monitor = subprocess.Popen(words, env=stack.environment(), stdout=pipe, stderr=pipe, text=True)
+        try:
+            assert "listening" in monitor.stderr.readline()
+            for raw in ({"a": 1}, {"a": msgpack.ExtType(5, b"x")}, {"a": {None: 1}}, {"a": b"bytes"}):
+                told = {"v": 1, "id": "i", "type": "optimizer.retry", "source": "test", "usage": {"raw": raw}}
+                tap.publish(tap.names.events, "optimizer.retry", msgpack.packb(told))
+            printed, errors = monitor.communicate(timeout=20)
+        finally:
+            monitor.kill()
+
+    assert [json.loads(line)["usage"]["raw"] for line in printed.splitlines()] == [{"a": 1}, {"a": "Ynl0ZXM="}]
+    assert [line.startswith("optimizer: an event could not be read: ") for line in errors.splitlines()] == [True] * 2
+
+
 def test_monitor_of_a_slow_reader(stack: Stack):
     """Who reads slowly, from a pipe that does not wait for it, gets every event."""
     stack.configure()
