@@ -33,6 +33,7 @@ demo: services ## Show a fleet of 28 agents on simulated backends for 30 seconds
 services: install ## Make RabbitMQ and Redis available (running ones, Docker, installed, apt-get).
 	@$(BIN)/python -m optimizer_ops.services up
 
+test: export OPTIMIZER_TEST_SEED ?= 1
 test: programs ## Run the tests that take seconds.
 	@$(BIN)/python -m pytest -m "not slow and not real_model and not compose and not browser" -n 2 --dist loadfile $(ARGS)
 

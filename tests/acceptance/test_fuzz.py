@@ -13,14 +13,13 @@ import psutil
 import pytest
 from tests.support.fleet import echo
 from tests.support.mutations import Mutator, Recorded
+from tests.support.seeds import seed
 from tests.support.stack import START_S, wait_until
 from tests.support.tap import USER, Tap, shared_stack
 
 from optimizer_client import AsyncOptimizer, Optimizer
 from optimizer_wire.messages import FETCH_TYPE, SUBMIT_TYPE, Priority
 
-# The slow test takes another seed every time.
-QUICK_SEED = 20261122
 GROWTH_BYTES = 48 * 1024 * 1024
 RECORDED_PROPERTIES = ("type", "content_type", "reply_to", "correlation_id", "message_id", "app_id", "headers")
 
@@ -149,10 +148,10 @@ def resident(stack):
     return {r.name: psutil.Process(r.process.pid).memory_info().rss for r in stack.running}
 
 
-def fuzz(stack, seed, count):
+def fuzz(stack, wanted, count):
     """Send so many mutated messages to each consumer; returns the growth of each process after the first fifth."""
-    print(f"seed {seed}")
-    mutator, chosen = Mutator(seed), random.Random(seed)
+    print(f"OPTIMIZER_TEST_SEED={wanted}")
+    mutator, chosen = Mutator(wanted), random.Random(wanted)
     before = alive(stack)
     with ExitStack() as ends:
         wire = Wire(stack)
@@ -188,12 +187,12 @@ def fuzz(stack, seed, count):
     wait_until(
         lambda: monitor.text().count("invalid_request") > count // 2, "so many refusals, if the messages are bad enough"
     )
-    assert not asking.wrong, (seed, asking.wrong[:3])
-    assert alive(stack) == before, seed
+    assert not asking.wrong, (wanted, asking.wrong[:3])
+    assert alive(stack) == before, wanted
     for running in stack.running:
         text = running.text()
-        assert "Traceback" not in text, (seed, running.name, text[text.find("Traceback") - 1_000 :][:3_000])
-        assert '"exception"' not in text, (seed, running.name, text[text.find('"exception"') - 1_000 :][:3_000])
+        assert "Traceback" not in text, (wanted, running.name, text[text.find("Traceback") - 1_000 :][:3_000])
+        assert '"exception"' not in text, (wanted, running.name, text[text.find('"exception"') - 1_000 :][:3_000])
     return {name: now - resident_early[name] for name, now in resident(stack).items()}
 
 
@@ -217,13 +216,13 @@ def settle(wire, asking):
 
 def test_mutated_messages(stack):
     """Mutated messages on every queue harm no process, and good questions are answered meanwhile."""
-    fuzz(stack, QUICK_SEED, 60)
+    fuzz(stack, seed(), 60)
 
 
 @pytest.mark.slow
 def test_thousands_of_mutated_messages(stack):
     """After thousands of bad messages on each queue no process has grown noticeably."""
-    grown = fuzz(stack, random.SystemRandom().randrange(2**32), 2_000)
+    grown = fuzz(stack, seed(), 2_000)
     print({name: f"{size / 1024 / 1024:.1f} MiB" for name, size in grown.items()})
 
     assert max(size for name, size in grown.items() if not name.startswith("simulator")) < GROWTH_BYTES, grown

@@ -1,10 +1,6 @@
-"""kill -9 and SIGSTOP at random moments, from a seed that is printed when a test fails.
-
-`OPTIMIZER_TEST_SEED=12345` makes the same decisions again; the moments of other processes stay their own.
-"""
+"""kill -9 and SIGSTOP at random moments, from a seed that is printed when a test fails."""
 
 import asyncio
-import os
 import random
 import signal
 import time
@@ -12,15 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tests.lab.history import Fault, History
+from tests.support.seeds import seed
 from tests.support.stack import Running
-
-SEED_VARIABLE = "OPTIMIZER_TEST_SEED"
-
-
-def seed() -> int:
-    """The seed that was asked for, or a new one."""
-    wanted = os.environ.get(SEED_VARIABLE)
-    return int(wanted) if wanted else random.SystemRandom().randrange(1_000_000)
 
 
 class Kills:

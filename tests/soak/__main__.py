@@ -19,7 +19,6 @@ from pathlib import Path
 
 import redis
 from tests.lab import checker, story
-from tests.lab.kills import SEED_VARIABLE
 from tests.lab.laboratory import Laboratory
 from tests.lab.proxy import TcpProxy
 from tests.soak import leaks, vitals
@@ -27,6 +26,7 @@ from tests.soak.deployment import LIMITS, Deployment
 from tests.soak.report import Report
 from tests.soak.trouble import Trouble, queues_empty
 from tests.support.notes import CANCELLED
+from tests.support.seeds import SEED_VARIABLE
 from tests.support.servers import PrivateRabbitMQ, PrivateRedis
 from tests.support.stack import Stack
 

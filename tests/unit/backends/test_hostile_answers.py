@@ -6,6 +6,7 @@ import random
 
 import msgspec
 import pytest
+from tests.support.seeds import seed
 from tests.unit.backends.test_http import PARAMS, Server, client_of, reply
 
 from optimizer_backends.result import CallResult
@@ -129,9 +130,9 @@ def passable(result: CallResult):
 @pytest.mark.parametrize(("api", "answer"), [("openai", OPENAI), ("anthropic", ANTHROPIC)])
 async def test_mutated_answers(api, answer):
     """Whatever a backend answers is an outcome that can be passed on; nothing raises, and nothing takes too long."""
-    seed = random.SystemRandom().randrange(2**32)
-    print(f"seed {seed}")
-    chosen = random.Random(seed)
+    wanted = seed()
+    print(f"OPTIMIZER_TEST_SEED={wanted}")
+    chosen = random.Random(wanted)
 
     async def script(writer):
         # A response that ends before it should would leave the next one of this connection in its middle.
@@ -146,7 +147,7 @@ async def test_mutated_answers(api, answer):
             try:
                 passable(result)
             except Exception as error:
-                raise AssertionError(f"seed {seed}, answer {number}: {result!r}") from error
+                raise AssertionError(f"seed {wanted}, answer {number}: {result!r}") from error
 
 
 async def endless(writer):

@@ -1,7 +1,8 @@
 """Random faults come from a seed."""
 
 from tests.lab.history import History
-from tests.lab.kills import SEED_VARIABLE, Kills
+from tests.lab.kills import Kills
+from tests.support.seeds import SEED_VARIABLE
 
 
 def test_seed_that_was_asked_for(monkeypatch):

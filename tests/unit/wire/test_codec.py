@@ -150,7 +150,7 @@ def test_what_json_cannot_say(value, words):
 
 @pytest.mark.parametrize("kind", [Request, Event])
 def test_extension_types(kind):
-    """An extension type of msgpack is refused wherever a field takes any value, and ignored in one that nobody knows."""
+    """An extension type of msgpack is refused where a field takes any value, ignored where nobody knows the field."""
     extension = msgpack.ExtType(5, b"x")
     event = {"type": "optimizer.x", "source": "s"}
     with pytest.raises(InvalidRequest, match="extension type 5"):
