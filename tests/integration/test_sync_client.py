@@ -263,7 +263,7 @@ def test_a_request_that_is_too_large_is_refused_here(optimizer, fake):
     assert fake.seen == []
 
 
-def test_a_callback_must_not_wait_for_itself(optimizer):
+def test_a_callback_must_not_wait_for_itself(optimizer, fake):
     """Asking and waiting in the callback of a future is an error at once, not a standstill."""
     caught = []
 
@@ -273,8 +273,11 @@ def test_a_callback_must_not_wait_for_itself(optimizer):
         except RuntimeError as error:
             caught.append(str(error))
 
-    future = optimizer.chat_future("once")
+    future = optimizer.chat_future("hold once")
+    # A callback of what is answered already is called where it is added, and may wait there.
     future.add_done_callback(callback)
+    until(lambda: fake.seen)
+    fake.release.set()
     future.result(SOON_S)
     until(lambda: caught)
 

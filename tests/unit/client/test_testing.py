@@ -274,7 +274,12 @@ def test_the_blocking_one_cancels_expires_and_fails():
 def test_the_blocking_one_does_not_wait_for_itself():
     """A callback of a future that asks and waits is an error, not a standstill."""
     caught = []
-    called = threading.Event()
+    added, called = threading.Event(), threading.Event()
+
+    def answer(_):
+        # A callback of what is answered already is called where it is added, and may wait there.
+        assert added.wait(5)
+        return "Because."
 
     def callback(_):
         try:
@@ -284,9 +289,10 @@ def test_the_blocking_one_does_not_wait_for_itself():
         finally:
             called.set()
 
-    with InMemorySyncOptimizer() as optimizer:
+    with InMemorySyncOptimizer(answers=answer) as optimizer:
         future = optimizer.chat_future("once")
         future.add_done_callback(callback)
+        added.set()
         future.result(5)
         # Whoever waits for a result is woken before the callbacks are called.
         assert called.wait(5)
