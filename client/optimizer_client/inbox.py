@@ -27,8 +27,9 @@ class Inbox:
                 return False
             self._work.append(work)
             if not self._woken and self._wake is not None:
-                self._woken = True
+                # In this order: an interrupt (Ctrl-C) in between costs one wake too many, and not all that follow.
                 self._wake()
+                self._woken = True
         return True
 
     def run(self) -> None:

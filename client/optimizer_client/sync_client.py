@@ -12,6 +12,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 
 from optimizer_client import failures
 from optimizer_client.amqp_url import amqp_parameters
+from optimizer_client.answer_future import AnswerFuture
 from optimizer_client.detour import DirectThread
 from optimizer_client.fetching import (
     CONFIRM_S,
@@ -237,15 +238,15 @@ class Optimizer:
 
         :raises OptimizerError: see `optimizer_wire.errors` for the tree.
         """
-        return self._wait(request, self.send(request))
+        future: AnswerFuture[Reply] = self._send(request)
+        return self._wait(request, future)
 
     def send(self, request: Request) -> Future[Reply]:
         """Send a request without waiting.
 
         :raises InvalidRequest: if a request of the same id is on its way.
         """
-        future: Future[Reply] = self._send(request)
-        return future
+        return self._send(request)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -253,7 +254,7 @@ class Optimizer:
         future = self._send(submitted(request))
         try:
             self._refuse_own_thread(future)
-            future.result(CONFIRM_S)
+            future.wait(CONFIRM_S)
         except TimeoutError as error:
             # Also its own deadline.
             raise failures.unconfirmed(request.id, min(CONFIRM_S, request.timeout_ms / 1000)) from error
@@ -262,31 +263,38 @@ class Optimizer:
         return request.id
 
     def _exchange(self, question: Fetch) -> messages.Reply:
-        future: Future[messages.Reply] = self._send(question)
+        future: AnswerFuture[messages.Reply] = self._send(question)
         return self._wait(question, future)
 
-    def _send(self, request: Question) -> Future[Any]:
-        future: Future[Any] = Future()
-        if self._futures.setdefault(request.id, future) is not future:
-            raise failures.on_its_way(request.id)
-        future.add_done_callback(partial(self._ended, request.id))
+    def _send(self, request: Question) -> AnswerFuture[Any]:
+        future: AnswerFuture[Any] = AnswerFuture()
         try:
-            self._running().ask(request, future)
-        except OptimizerError as error:
-            future.set_exception(error)
+            if self._futures.setdefault(request.id, future) is not future:
+                raise failures.on_its_way(request.id)
+            future.add_done_callback(partial(self._ended, request.id))
+            try:
+                self._running().ask(request, future)
+            except OptimizerError as error:
+                future.set_exception(error)
+        except BaseException:
+            # Ctrl-C, for example: nobody waits for it.
+            future.cancel()
+            if self._futures.get(request.id) is future:
+                del self._futures[request.id]
+            raise
         return future
 
     def _with_defaults(self, options: Any) -> dict[str, Any]:
         return {"timeout": self._timeout_s, **options}
 
-    def _try_submit(self, prompt: Prompt, options: Options) -> tuple[Request, Future[Reply]] | OptimizerError:
+    def _try_submit(self, prompt: Prompt, options: Options) -> tuple[Request, AnswerFuture[Reply]] | OptimizerError:
         try:
             request = chat_request(self.agent, prompt, None, self._with_defaults(options))
-            return request, self.send(request)
+            return request, self._send(request)
         except InvalidRequest as error:
             return error
 
-    def _outcome(self, request: Request, future: Future[Reply]) -> Reply | OptimizerError:
+    def _outcome(self, request: Request, future: AnswerFuture[Reply]) -> Reply | OptimizerError:
         try:
             return self._wait(request, future)
         except OptimizerError as error:
@@ -298,10 +306,10 @@ class Optimizer:
             future.cancel()
             raise RuntimeError("A callback of a future cannot wait for an answer; use chat_future there.")
 
-    def _wait(self, request: Question, future: Future[Answered]) -> Answered:
-        self._refuse_own_thread(future)
+    def _wait(self, request: Question, future: AnswerFuture[Answered]) -> Answered:
         try:
-            return future.result(request.timeout_ms / 1000 + GRACE_S)
+            self._refuse_own_thread(future)
+            return future.wait(request.timeout_ms / 1000 + GRACE_S)
         except TimeoutError as error:
             if isinstance(error, OptimizerError):
                 raise

@@ -1,6 +1,8 @@
 """The blocking client on a real RabbitMQ, with an optimizer that the test plays itself."""
 
+import itertools
 import socket
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError, wait
@@ -283,6 +285,39 @@ def test_a_callback_must_not_wait_for_itself(optimizer, fake):
 
     assert "chat_future" in caught[0]
     assert optimizer.chat("more").text == "re: more"
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt where Python looks for signals: when the nth call begins, or has returned from C."""
+
+    def __init__(self, number):
+        self.left = number
+
+    def __call__(self, _frame, event, _):
+        self.left -= event in {"call", "c_return"}
+        if not self.left:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+
+def test_an_interrupt_at_any_moment_harms_no_other_request(optimizer, fake):
+    """Wherever Ctrl-C interrupts a thread that asks, the request that it makes next is answered."""
+    until(lambda: optimizer.connected)
+    for number in itertools.count(1):
+        interrupt = Interrupt(number)
+        try:
+            sys.setprofile(interrupt)
+            optimizer.chat("silence", timeout=0.5)
+        except (KeyboardInterrupt, DeadlineExceeded):
+            pass
+        finally:
+            sys.setprofile(None)
+        if interrupt.left:
+            break
+        assert optimizer.chat("after", timeout=SOON_S).text == "re: after", number
+
+    assert number > 80
+    until(lambda: not optimizer.in_flight)
 
 
 def test_closing_ends_what_is_unanswered_and_takes_the_reply_queue_along(amqp_url, prefix, fake, channel):
