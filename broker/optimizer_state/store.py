@@ -111,6 +111,8 @@ class Store:
         """Close all connections."""
         if self._probing is not None:
             await end([self._probing])
+        # Who was cancelled in a round trip has left it behind, and with it a connection in use.
+        await self._together.idle()
         await self._pipe.close()
         await self._redis.aclose()
 

@@ -34,6 +34,11 @@ class Together(Generic[Item]):
             self._working = asyncio.ensure_future(self._run())
         return await asked.answers
 
+    async def idle(self) -> None:
+        """Wait until nothing is on its way, also what nobody waits for any more."""
+        if self._working is not None:
+            await asyncio.wait([self._working])
+
     async def _run(self) -> None:
         try:
             while self._gathered:

@@ -212,6 +212,20 @@ async def test_cancelled_caller(store):
         assert await store.command("ECHO", f"wanted {i}") == f"wanted {i}".encode()
 
 
+async def test_closing_leaves_no_connection(private_redis):
+    """What a cancelled caller left on its way does not keep a connection open when the store is closed."""
+    for turns in range(12):
+        store = Store(private_redis.url, "t")
+        await store.synchronise_clock()
+        asked = asyncio.ensure_future(Flights(store).admit([admission(store, "mine")]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asked.cancel()
+        await store.close()
+
+        assert not store._pipe._connection.is_connected, turns
+
+
 async def test_scripts_lost_with_the_memory(private_redis, store):
     """A Redis that lost everything, its scripts too, is used again without a word."""
     await Flights(store).admit([admission(store, "a")])
