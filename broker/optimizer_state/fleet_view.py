@@ -8,6 +8,9 @@ from optimizer_state.breaker import state_of
 from optimizer_state.grants import BreakerState
 from optimizer_state.windows import Window
 
+# What a window has beside its slots (`lua/budget.lua`).
+_NO_SLOTS = frozenset({"sum", "until"})
+
 
 @dataclass(frozen=True, slots=True)
 class Level:
@@ -64,7 +67,7 @@ def look_of(reply: Sequence[Any], windows: Sequence[Window], concurrency: int) -
     known, now_ms, settings, gate, failures, calls, flying, *rings = reply
     set_to, stops, flies = _words(settings), _words(gate), _words(flying)
     slots = {
-        window.name: {int(slot): int(amount) for slot, amount in _words(ring).items()}
+        window.name: {int(slot): int(amount) for slot, amount in _words(ring).items() if slot not in _NO_SLOTS}
         for window, ring in zip(windows, rings, strict=True)
     }
     open_until_ms = int(stops["open"]) if "open" in stops else None

@@ -236,4 +236,4 @@ async def test_calls_that_ended_in_an_outage_are_not_held(store, prefix):
     assert isinstance(await budget.reserve(Ask("after")), Grant)
     key = f"{store.prefix}:{{backend:b}}"
     assert await store.command("ZRANGE", f"{key}:leases", 0, -1) == [b"after"]
-    assert await store.command("HVALS", f"{key}:window:rpm") == [b"1"]
+    assert await store.command("HGET", f"{key}:window:rpm", "sum") == b"1"

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from tests.support.budgets import RPM, granted, key_of, refused, worker
+from tests.support.budgets import RPM, granted, key_of, refused, slots_of, worker
 
 from optimizer_config.amounts import Amounts, Remaining
 from optimizer_config.model import Limit, Reset
@@ -16,7 +16,7 @@ DAY_MS = 86_400_000
 
 async def used(store, limit):
     """What counts in a window, slot by slot."""
-    return [int(amount) for amount in await store.command("HVALS", key_of(store, f"window:{limit}"))]
+    return [*(await slots_of(store, limit)).values()]
 
 
 async def test_tokens_are_counted_with_requests(store):

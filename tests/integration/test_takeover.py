@@ -1,7 +1,7 @@
 """A worker dies with calls in flight: when the others may take it for dead, and what they take over then."""
 
 import pytest
-from tests.support.budgets import RPM, granted, key_of, refused, worker
+from tests.support.budgets import RPM, granted, key_of, refused, slots_of, worker
 
 from optimizer_state.owners import owned_by, owner_of, prefix_of
 from optimizer_state.presence import ALIVE_MS, REJOIN_S, Presence, Roster
@@ -106,7 +106,7 @@ async def test_what_the_dead_held_is_free(survivor):
 
     await granted(one, one.new_reservation())
     assert (await refused(one, "full")).limit == "concurrency"
-    assert sum(int(used) for used in (await store.command("HGETALL", key_of(store, "window:rpm"))).values()) == 1
+    assert sum((await slots_of(store, "rpm")).values()) == 1
     assert await store.command("HGET", key_of(store, "flying"), "rpm") == b"2"
 
 

@@ -20,6 +20,12 @@ def key_of(store, part):
     return f"{store.prefix}:{{backend:b}}:{part}"
 
 
+async def slots_of(store, limit):
+    """What is used in each slot of a limit's window."""
+    window = await store.command("HGETALL", key_of(store, f"window:{limit}"))
+    return {int(slot): int(amount) for slot, amount in window.items() if slot not in {b"sum", b"until"}}
+
+
 async def worker(store, *limits, name="w1", **fields):
     """A worker's budget that Redis knows, without the time that is left for others to tell what they used."""
     budget = Budget(store, backend(*limits, **fields), name)

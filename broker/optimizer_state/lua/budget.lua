@@ -2,7 +2,9 @@
 -- below carry its hash tag.
 --
 --   :window:<limit>   hash: slot -> amount used in it. A sliding window has 60 slots, numbered since 1970; a slot
---                     counts until it has wholly left. A fixed window has one slot a period, named by its start in ms
+--                     counts until it has wholly left. A fixed window has one slot a period, named by its start in ms.
+--                     A sliding one also has `sum`, of all its slots, which is right until `until`, when the first of
+--                     them leaves: most reservations need to know no more
 --   :flying           hash: limit -> amount reserved by calls that may not have reached the backend yet; these never
 --                     leave the window
 --   :reserved         hash: reservation -> cmsgpack {part, …}; a part is {limit, slot_ms (0: fixed window), amount,
@@ -35,15 +37,25 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local function window_key(limit) return base .. ':window:' .. limit end
 local function whole(number) return string.format('%.0f', number) end
+-- When a slot of a sliding window has wholly left it.
+local function leaves_at(slot, slot_ms) return (slot + 1 + SLOTS) * slot_ms end
 
-local function add(limit, slot, amount)
-  if amount ~= 0 then redis.call('HINCRBY', window_key(limit), whole(slot), whole(amount)) end
+-- `slot_ms` is 0 in a fixed window.
+local function add(limit, slot_ms, slot, amount)
+  if amount == 0 then return end
+  local key = window_key(limit)
+  redis.call('HINCRBY', key, whole(slot), whole(amount))
+  if slot_ms == 0 then return end
+  local first, leaves = redis.call('HGET', key, 'until'), math.ceil(leaves_at(slot, slot_ms))
+  if not first then return end
+  redis.call('HINCRBY', key, 'sum', whole(amount))
+  if leaves < tonumber(first) then redis.call('HSET', key, 'until', whole(leaves)) end
 end
 
 -- Use more (or less) of a limit where a part of a reservation is counted.
 local function use(part, amount)
-  add(part[LIMIT], part[SLOT], amount)
-  if part[TWICE] == 1 then add(part[LIMIT], part[END_MS], amount) end
+  add(part[LIMIT], part[SLOT_MS], part[SLOT], amount)
+  if part[TWICE] == 1 then add(part[LIMIT], part[SLOT_MS], part[END_MS], amount) end
 end
 
 -- What is reserved for a call that may not have arrived yet; a limit that nobody flies in is forgotten.
@@ -100,23 +112,42 @@ end
 -- What is used of a limit without what flies, and when how much of that leaves: {{when, amount}, …} in no order. What
 -- has left is forgotten, but a fixed window's last period is kept for those who settle late.
 local function look_at(limit, slot_ms, start_ms, end_ms)
-  local used, leaving = 0, {}
-  local fields = redis.call('HGETALL', window_key(limit))
+  local used, leaving, first, key = 0, {}, math.huge, window_key(limit)
+  local fields = redis.call('HGETALL', key)
   for i = 1, #fields, 2 do
     local slot, amount = tonumber(fields[i]), tonumber(fields[i + 1])
     local counts, gone, leaves
-    if slot_ms > 0 then
-      leaves = (slot + 1 + SLOTS) * slot_ms
+    if not slot then
+      counts, gone = false, false
+    elseif slot_ms > 0 then
+      leaves = leaves_at(slot, slot_ms)
       counts, gone = leaves > now, leaves <= now
     else
       leaves = end_ms
       counts, gone = slot == start_ms, slot < 2 * start_ms - end_ms
     end
-    if gone then redis.call('HDEL', window_key(limit), fields[i]) end
+    if gone then redis.call('HDEL', key, fields[i]) end
     if counts then
       used = used + amount
       leaving[#leaving + 1] = {leaves, amount}
+      first = math.min(first, leaves)
+    end
+  end
+  if slot_ms > 0 then
+    if #leaving == 0 then
+      redis.call('HDEL', key, 'sum', 'until')
+    else
+      redis.call('HSET', key, 'sum', whole(used), 'until', whole(math.ceil(first)))
     end
   end
   return used, leaving
+end
+
+-- The first of these alone.
+local function used_of(limit, slot_ms, start_ms, end_ms)
+  if slot_ms > 0 then
+    local sum, first = unpack(redis.call('HMGET', window_key(limit), 'sum', 'until'))
+    if first and now < tonumber(first) then return tonumber(sum) end
+  end
+  return (look_at(limit, slot_ms, start_ms, end_ms))
 end

@@ -40,9 +40,10 @@ for i = 5, #ARGV, 7 do
   -- More than there is would wait for ever: it waits for an empty window.
   local amount = math.min(tonumber(ARGV[i + 2]), math.max(count, 1))
   local flying = tonumber(redis.call('HGET', FLYING, limit) or 0)
-  local used, leaving = look_at(limit, slot_ms, start_ms, end_ms)
+  local used = used_of(limit, slot_ms, start_ms, end_ms)
   local over = used + flying + amount - count
   if early > 0 or over > 0 then
+    local _, leaving = look_at(limit, slot_ms, start_ms, end_ms)
     table.sort(leaving, function(a, b) return a[1] < b[1] end)
     -- If only calls in flight stand in the way, nobody knows when they end: look again soon.
     local here = flying > 0 and 100 or 1000

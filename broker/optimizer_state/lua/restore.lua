@@ -15,7 +15,11 @@ local known = told and true or false
 if ARGV[3] == '1' and not known then return {'forgotten'} end
 redis.call('HSET', KNOWN, worker, number)
 if not known or tonumber(told) < number then
-  for i = settings + 2, slots, 4 do add(ARGV[i], ARGV[i + 1], tonumber(known and ARGV[i + 3] or ARGV[i + 2])) end
+  for i = settings + 2, slots, 4 do
+    add(ARGV[i], 0, ARGV[i + 1], tonumber(known and ARGV[i + 3] or ARGV[i + 2]))
+    -- How wide the slots are is not told: whoever looks next adds them up.
+    redis.call('HDEL', window_key(ARGV[i]), 'sum', 'until')
+  end
 end
 
 local flying = {}

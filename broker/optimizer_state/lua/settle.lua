@@ -16,7 +16,7 @@ local function lower(part, left, count, remaining)
   if left <= remaining then return end
   count = tonumber(redis.call('HGET', SETTINGS, 'limit:' .. part[LIMIT]) or count)
   local flying = tonumber(redis.call('HGET', FLYING, part[LIMIT]) or 0)
-  local used = look_at(part[LIMIT], part[SLOT_MS], part[START_MS], part[END_MS])
+  local used = used_of(part[LIMIT], part[SLOT_MS], part[START_MS], part[END_MS])
   use(part, math.max(0, math.min(left, count - used - flying) - remaining))
 end
 
