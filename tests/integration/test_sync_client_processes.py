@@ -71,7 +71,10 @@ def test_a_client_that_nobody_has_any_more_ends_by_itself(fake, program):
 def test_an_interrupt_stops_waiting_and_cancels(fake, program):
     """Ctrl-C gets through to a thread that waits for an answer, and the optimizer is told."""
     process = program(
+        "import signal\n"
         "from optimizer_client import Optimizer\n"
+        # Python leaves it ignored where the shell had its background jobs ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with Optimizer('agent') as optimizer:\n"
         "    try:\n"
         "        optimizer.chat('silence')\n"
